@@ -1,0 +1,1 @@
+"""What the kernel meets: syscalls, id maps, namespaces, mounts. Standard library only."""
