@@ -1,0 +1,266 @@
+"""Every syscall that Python 3.11 does not offer, as thin functions with the kernel's own names. No policy.
+
+The only module that imports ctypes. Constants are the headers' (linux/sched.h, linux/mount.h, linux/openat2.h,
+linux/prctl.h, linux/capability.h). Every call raises `OSError` with the call's errno; callers that know more about the
+cause turn it into a `PtbError`. System call numbers above 423 are the same on every architecture; the others are asked
+of libc, which has had them for long enough.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MNT_DETACH = 2
+
+MS_NOSUID = 0x2
+MS_NODEV = 0x4
+MS_NOEXEC = 0x8
+MS_REC = 0x4000
+MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
+
+AT_EMPTY_PATH = 0x1000
+AT_RECURSIVE = 0x8000
+AT_SYMLINK_NOFOLLOW = 0x100
+
+OPEN_TREE_CLONE = 1
+OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+MOVE_MOUNT_F_EMPTY_PATH = 0x00000004
+MOVE_MOUNT_T_EMPTY_PATH = 0x00000040
+
+FSOPEN_CLOEXEC = 1
+FSCONFIG_SET_FLAG = 0
+FSCONFIG_SET_STRING = 1
+FSCONFIG_SET_FD = 5
+FSCONFIG_CMD_CREATE = 6
+FSMOUNT_CLOEXEC = 1
+
+MOUNT_ATTR_RDONLY = 0x00000001
+MOUNT_ATTR_NOSUID = 0x00000002
+MOUNT_ATTR_NODEV = 0x00000004
+MOUNT_ATTR_NOEXEC = 0x00000008
+
+RESOLVE_NO_XDEV = 0x01
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+RESOLVE_IN_ROOT = 0x10
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_NAME = 15
+PR_SET_CHILD_SUBREAPER = 36
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_RAISE = 2
+PR_SET_KEEPCAPS = 8
+
+_NR_OPEN_TREE = 428
+_NR_MOVE_MOUNT = 429
+_NR_FSOPEN = 430
+_NR_FSCONFIG = 431
+_NR_FSMOUNT = 432
+_NR_OPENAT2 = 437
+_NR_MOUNT_SETATTR = 442
+
+_LINUX_CAPABILITY_VERSION_3 = 0x20080522
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_syscall = _libc.syscall
+_syscall.restype = ctypes.c_long
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+class _MountAttr(ctypes.Structure):
+    _fields_ = (
+        ("attr_set", ctypes.c_uint64),
+        ("attr_clr", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns_fd", ctypes.c_uint64),
+    )
+
+
+class _CapHeader(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _CapData(ctypes.Structure):
+    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+
+
+def _check(result: int, call: str, subject: str = "") -> int:
+    if result < 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, f"{call}: {os.strerror(errno)}", subject or None)
+    return result
+
+
+def unshare(flags: int) -> None:
+    """Leave the named namespaces for new ones (unshare(2))."""
+    _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
+
+
+def setns(fd: int, flags: int) -> None:
+    """Join the namespace that `fd` is, or those in `flags` of the process that the pidfd `fd` is (setns(2))."""
+    _check(_libc.setns(ctypes.c_int(fd), ctypes.c_int(flags)), "setns")
+
+
+def mount(source: str, target: str, fstype: str | None, flags: int, data: str | None = None) -> None:
+    """mount(2)."""
+    arguments = (
+        os.fsencode(source),
+        os.fsencode(target),
+        fstype.encode() if fstype else None,
+        ctypes.c_ulong(flags),
+        data.encode() if data else None,
+    )
+    _check(_libc.mount(*arguments), "mount", target)
+
+
+def umount2(target: str, flags: int) -> None:
+    """umount2(2)."""
+    _check(_libc.umount2(os.fsencode(target), ctypes.c_int(flags)), "umount2", target)
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """Make `new_root` the root mount and move the old one to `put_old` (pivot_root(2))."""
+    _check(_libc.pivot_root(os.fsencode(new_root), os.fsencode(put_old)), "pivot_root", new_root)
+
+
+def open_tree(dirfd: int, path: str, flags: int) -> int:
+    """A descriptor of the mount at `path`, or with OPEN_TREE_CLONE of a detached copy of it (open_tree(2))."""
+    number = ctypes.c_long(_NR_OPEN_TREE)
+    return _check(
+        _syscall(number, ctypes.c_int(dirfd), os.fsencode(path), ctypes.c_uint(flags | OPEN_TREE_CLOEXEC)),
+        "open_tree",
+        path,
+    )
+
+
+def move_mount(from_fd: int, to_fd: int) -> None:
+    """Attach the mount `from_fd` on the file or directory `to_fd` (move_mount(2))."""
+    flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
+    result = _syscall(
+        ctypes.c_long(_NR_MOVE_MOUNT),
+        ctypes.c_int(from_fd),
+        b"",
+        ctypes.c_int(to_fd),
+        b"",
+        ctypes.c_uint(flags),
+    )
+    _check(result, "move_mount")
+
+
+def fsopen(fstype: str) -> int:
+    """A descriptor of a file system being configured (fsopen(2))."""
+    return _check(
+        _syscall(ctypes.c_long(_NR_FSOPEN), fstype.encode(), ctypes.c_uint(FSOPEN_CLOEXEC)), "fsopen", fstype
+    )
+
+
+def fsconfig(fd: int, command: int, key: str | None, value: str | None, aux: int = 0) -> None:
+    """Set one parameter of the file system being configured, or create it (fsconfig(2))."""
+    result = _syscall(
+        ctypes.c_long(_NR_FSCONFIG),
+        ctypes.c_int(fd),
+        ctypes.c_uint(command),
+        key.encode() if key is not None else None,
+        value.encode() if value is not None else None,
+        ctypes.c_int(aux),
+    )
+    _check(result, "fsconfig", key or "create")
+
+
+def fsmount(fd: int, attributes: int) -> int:
+    """A descriptor of a detached mount of the configured file system (fsmount(2))."""
+    return _check(
+        _syscall(
+            ctypes.c_long(_NR_FSMOUNT),
+            ctypes.c_int(fd),
+            ctypes.c_uint(FSMOUNT_CLOEXEC),
+            ctypes.c_uint(attributes),
+        ),
+        "fsmount",
+    )
+
+
+def mount_setattr(
+    dirfd: int, path: str, flags: int, *, attr_set: int = 0, attr_clr: int = 0, propagation: int = 0
+) -> None:
+    """Change attributes or propagation of a mount, with AT_RECURSIVE of all below it (mount_setattr(2))."""
+    attributes = _MountAttr(attr_set, attr_clr, propagation, 0)
+    result = _syscall(
+        ctypes.c_long(_NR_MOUNT_SETATTR),
+        ctypes.c_int(dirfd),
+        os.fsencode(path),
+        ctypes.c_uint(flags),
+        ctypes.byref(attributes),
+        ctypes.c_size_t(ctypes.sizeof(attributes)),
+    )
+    _check(result, "mount_setattr", path)
+
+
+def openat2(dirfd: int, path: str | bytes, flags: int, mode: int = 0, resolve: int = 0) -> int:
+    """Open `path` below `dirfd` with the walk restricted by `resolve` (openat2(2)). Retries the EAGAIN of a race."""
+    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
+    encoded = os.fsencode(path)
+    for _attempt in range(64):
+        result = _syscall(
+            ctypes.c_long(_NR_OPENAT2),
+            ctypes.c_int(dirfd),
+            encoded,
+            ctypes.byref(how),
+            ctypes.c_size_t(ctypes.sizeof(how)),
+        )
+        if result >= 0 or ctypes.get_errno() != 11:
+            break
+    return _check(result, "openat2", os.fsdecode(path))
+
+
+def syncfs(fd: int) -> None:
+    """Write the file system that holds `fd` to its device (syncfs(2))."""
+    _check(_libc.syncfs(ctypes.c_int(fd)), "syncfs")
+
+
+def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 0) -> int:
+    """prctl(2)."""
+    arguments = (ctypes.c_ulong(value) for value in (arg2, arg3, arg4, arg5))
+    return _check(_libc.prctl(ctypes.c_int(option), *arguments), "prctl")
+
+
+def set_process_name(name: bytes) -> None:
+    """Name the calling thread as `ps` and /proc/PID/comm show it; at most 15 bytes (PR_SET_NAME)."""
+    buffer = ctypes.create_string_buffer(name[:15])
+    _check(_libc.prctl(ctypes.c_int(PR_SET_NAME), buffer, 0, 0, 0), "prctl")
+
+
+def raise_ambient_capabilities() -> None:
+    """Let every permitted capability survive the next execve of an ordinary user (capabilities(7), ambient set)."""
+    header = _CapHeader(_LINUX_CAPABILITY_VERSION_3, 0)
+    data = (_CapData * 2)()
+    _check(_libc.capget(ctypes.byref(header), ctypes.byref(data)), "capget")
+    for half in data:
+        half.inheritable = half.permitted
+        half.effective = half.permitted
+    _check(_libc.capset(ctypes.byref(header), ctypes.byref(data)), "capset")
+    for number in range(64):
+        if data[number // 32].permitted & (1 << (number % 32)):
+            prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number)
+
+
+def drop_effective_capabilities() -> None:
+    """Give up every capability of the calling thread, for good (capset(2))."""
+    header = _CapHeader(_LINUX_CAPABILITY_VERSION_3, 0)
+    data = (_CapData * 2)()
+    _check(_libc.capset(ctypes.byref(header), ctypes.byref(data)), "capset")

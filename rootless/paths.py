@@ -1,0 +1,251 @@
+"""Every access to a path inside a root file system goes through here, by descriptor and never by string.
+
+A root file system is hostile: any component of any path may be a symlink to anywhere. `openat2` with RESOLVE_IN_ROOT
+walks as if the given descriptor were `/`, and RESOLVE_NO_XDEV keeps the walk on the one mount that descriptor is in,
+so that a link into something of the host's that is mounted there leads nowhere (openat2(2)).
+"""
+
+from __future__ import annotations
+
+import os
+
+from rootless import kernel
+
+CONFINED = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS | kernel.RESOLVE_NO_XDEV
+
+_ENOENT = 2
+_EEXIST = 17
+_ELOOP = 40
+_LINKS_FOLLOWED_AT_MOST = 40
+
+
+def open_in(root_fd: int, path: str, flags: int, mode: int = 0) -> int:
+    """Open `path` as a process whose root is `root_fd` would; raises OSError."""
+    return kernel.openat2(root_fd, path, flags, mode, CONFINED)
+
+
+def exists_in(root_fd: int, path: str) -> bool:
+    """Whether `path` leads to something beneath `root_fd`."""
+    try:
+        os.close(open_in(root_fd, path, os.O_PATH))
+    except OSError:
+        return False
+    return True
+
+
+def read_in(root_fd: int, path: str, limit: int = 1 << 20) -> bytes | None:
+    """At most `limit` bytes of the regular file `path`, or None where there is none that can be read."""
+    try:
+        fd = open_in(root_fd, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        return None
+    try:
+        return os.read(fd, limit) if _is_regular(fd) else None
+    finally:
+        os.close(fd)
+
+
+def _is_regular(fd: int) -> bool:
+    return os.fstat(fd).st_mode & 0o170000 == 0o100000
+
+
+def make_directories(root_fd: int, path: str, mode: int = 0o755) -> int:
+    """An O_PATH descriptor of the directory `path`, made with `mode` along with its parents where they are missing.
+
+    A dangling symlink on the way is followed and what it points to is made, as a container's root would see it.
+    """
+    return _make(root_fd, path, mode, _LINKS_FOLLOWED_AT_MOST)
+
+
+def _make(root_fd: int, path: str, mode: int, links_left: int) -> int:
+    path = path.strip("/") or "."
+    try:
+        return open_in(root_fd, path, os.O_PATH | os.O_DIRECTORY)
+    except OSError as error:
+        if error.errno != _ENOENT or path == ".":
+            raise
+    parent, _slash, name = path.rpartition("/")
+    if name in (".", ".."):
+        return _make(root_fd, parent, mode, links_left)
+    parent_fd = _make(root_fd, parent, mode, links_left)
+    try:
+        os.mkdir(name, mode, dir_fd=parent_fd)
+        os.chmod(name, mode, dir_fd=parent_fd, follow_symlinks=True)
+    except FileExistsError:
+        try:
+            target = os.readlink(name, dir_fd=parent_fd)
+        except OSError:
+            target = ""
+        if target:
+            if links_left == 0:
+                raise OSError(_ELOOP, os.strerror(_ELOOP), path) from None
+            aim = target if target.startswith("/") else f"{parent}/{target}"
+            return _make(root_fd, aim, mode, links_left - 1)
+    finally:
+        os.close(parent_fd)
+    return open_in(root_fd, path, os.O_PATH | os.O_DIRECTORY)
+
+
+def make_mount_point(root_fd: int, path: str, *, directory: bool) -> int:
+    """An O_PATH descriptor of `path`, made as an empty directory or file where there is nothing to mount upon."""
+    if directory:
+        return make_directories(root_fd, path)
+    try:
+        return open_in(root_fd, path, os.O_PATH)
+    except OSError as error:
+        if error.errno != _ENOENT:
+            raise
+    parent, _slash, name = path.strip("/").rpartition("/")
+    parent_fd = make_directories(root_fd, parent)
+    try:
+        _unlink_dangling(name, parent_fd)
+        os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=parent_fd))
+        return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
+    finally:
+        os.close(parent_fd)
+
+
+def _unlink_dangling(name: str, parent_fd: int) -> None:
+    try:
+        os.readlink(name, dir_fd=parent_fd)
+    except OSError:
+        return
+    os.unlink(name, dir_fd=parent_fd)
+
+
+def write_in(root_fd: int, path: str, data: bytes, mode: int) -> None:
+    """Make `path` a regular file with exactly this content and mode, owned by the caller's fsuid; atomic.
+
+    Does nothing where it is so already. Whatever else has the name (a symlink too) is replaced, unless a directory.
+    """
+    parent, _slash, name = path.strip("/").rpartition("/")
+    parent_fd = make_directories(root_fd, parent)
+    try:
+        if _holds(parent_fd, name, data, mode):
+            return
+        temporary = f".{name}.ptb"
+        _unlink_if_there(temporary, parent_fd)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(temporary, flags, 0o600, dir_fd=parent_fd)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fchmod(fd, mode)
+        finally:
+            os.close(fd)
+        os.rename(temporary, name, src_dir_fd=parent_fd, dst_dir_fd=parent_fd)
+    finally:
+        os.close(parent_fd)
+
+
+def _holds(parent_fd: int, name: str, data: bytes, mode: int) -> bool:
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent_fd)
+    except OSError:
+        return False
+    try:
+        status = os.fstat(fd)
+        if status.st_mode != 0o100000 | mode or status.st_size != len(data) or status.st_uid != os.geteuid():
+            return False
+        return os.read(fd, len(data) + 1) == data
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+
+
+def _unlink_if_there(name: str, parent_fd: int) -> None:
+    try:
+        os.unlink(name, dir_fd=parent_fd)
+    except FileNotFoundError:
+        return
+
+
+def link_in(root_fd: int, path: str, target: str) -> None:
+    """Make `path` a symlink to `target`; what else has the name is replaced, unless it is a directory in use."""
+    parent, _slash, name = path.strip("/").rpartition("/")
+    parent_fd = make_directories(root_fd, parent)
+    try:
+        try:
+            if os.readlink(name, dir_fd=parent_fd) == target:
+                return
+        except OSError:
+            pass
+        temporary = f".{name}.ptb"
+        _unlink_if_there(temporary, parent_fd)
+        os.symlink(target, temporary, dir_fd=parent_fd)
+        try:
+            os.rename(temporary, name, src_dir_fd=parent_fd, dst_dir_fd=parent_fd)
+        except OSError:
+            os.unlink(temporary, dir_fd=parent_fd)
+            raise
+    finally:
+        os.close(parent_fd)
+
+
+def remove_tree(parent_fd: int, name: str) -> None:
+    """Remove `name` and all below it without following a symlink; what is not there is no error.
+
+    Iterative, so that a tree as deep as the disk allows cannot exhaust the stack; one descriptor per level in use is
+    replaced by moving deep directories up when the level passes 64.
+    """
+    try:
+        os.unlink(name, dir_fd=parent_fd)
+        return
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno not in (_EISDIR, _EPERM):
+            raise
+    top = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
+    try:
+        _empty(top, top, 0)
+    finally:
+        os.close(top)
+    os.rmdir(name, dir_fd=parent_fd)
+
+
+_EISDIR = 21
+_EPERM = 1
+_DEPTH_AT_MOST = 64
+
+
+def _empty(top: int, directory: int, depth: int) -> None:
+    """Remove everything in `directory`. Directories deeper than a limit are moved to `top` and removed from there."""
+    again = True
+    moved = 0
+    while again:
+        again = False
+        with os.scandir(directory) as entries:
+            found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        for name, is_directory in found:
+            if not is_directory:
+                os.unlink(name, dir_fd=directory)
+                continue
+            try:
+                os.rmdir(name, dir_fd=directory)
+                continue
+            except OSError:
+                pass
+            if depth >= _DEPTH_AT_MOST:
+                os.rename(name, f".ptb-deep-{id(found)}-{moved}", src_dir_fd=directory, dst_dir_fd=top)
+                moved += 1
+                continue
+            child = _open_for_removal(name, directory)
+            try:
+                _empty(top, child, depth + 1)
+            finally:
+                os.close(child)
+            os.rmdir(name, dir_fd=directory)
+        if directory == top and depth == 0:
+            again = bool(os.listdir(top))
+
+
+def _open_for_removal(name: str, directory: int) -> int:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(name, flags, dir_fd=directory)
+    except PermissionError:
+        os.chmod(name, 0o700, dir_fd=directory)
+        return os.open(name, flags, dir_fd=directory)

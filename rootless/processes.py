@@ -1,0 +1,62 @@
+"""Which process is which: a pid with its start time and the boot it belongs to names one process for ever (proc(5))."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+
+def boot_id() -> str:
+    """The random id of this boot."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
+        return stream.read().strip()
+
+
+def start_time(pid: int) -> int | None:
+    """When process `pid` started, in clock ticks since boot (field 22 of /proc/PID/stat); None if it is no more."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stream:
+            fields = stream.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def open_process(pid: int, started: int) -> int | None:
+    """A pidfd of the process that has `pid` and started at `started`; None if it is no more."""
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return None
+    if start_time(pid) == started:
+        return fd
+    os.close(fd)
+    return None
+
+
+def kill_and_wait(pidfd: int, number: int = signal.SIGKILL) -> None:
+    """Send the signal and wait until the process is gone; one that is gone already is no error."""
+    import select
+
+    try:
+        signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        return
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    poll.poll()
+
+
+def in_mount_namespace(inode: int) -> list[tuple[int, str]]:
+    """The (pid, command name) of the caller's own processes whose mount namespace has this inode number."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdecimal():
+            continue
+        try:
+            if os.stat(f"/proc/{entry}/ns/mnt").st_ino == inode:
+                with open(f"/proc/{entry}/comm", encoding="utf-8", errors="replace") as stream:
+                    found.append((int(entry), stream.read().strip()))
+        except OSError:
+            continue
+    return found

@@ -1,0 +1,157 @@
+"""User namespaces: forking a process into a new one whose ids are mapped before it goes on.
+
+A namespace's maps must be written from outside by a process that holds the right ids, so parent and child take turns:
+the child leaves its namespaces and says so, the parent has newuidmap and newgidmap write the maps and says go.
+"""
+
+from __future__ import annotations
+
+import os
+
+from rootless import kernel
+from rootless.errors import HostUnfit, PtbError
+from rootless.ids import IdMaps, Subordinates, subordinates, write_maps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_EPERM = 1
+_EINVAL = 22
+_ENOSPC = 28
+_ENOSYS = 38
+
+
+def _sysctl(name: str) -> str:
+    try:
+        with open(f"/proc/sys/{name}", encoding="ascii") as stream:
+            return stream.read().strip()
+    except OSError:
+        return ""
+
+
+def explain_refusal(errno: int) -> HostUnfit:
+    """Why this machine forbids user namespaces, with the one setting that allows them (user_namespaces(7))."""
+    if _sysctl("user/max_user_namespaces") == "0" or errno == _ENOSPC:
+        return HostUnfit(
+            "user namespaces are forbidden here: user.max_user_namespaces leaves no room for another",
+            hint="sudo sysctl -w user.max_user_namespaces=15000",
+        )
+    if _sysctl("kernel/unprivileged_userns_clone") == "0":
+        return HostUnfit(
+            "user namespaces are forbidden here: kernel.unprivileged_userns_clone is 0",
+            hint="sudo sysctl -w kernel.unprivileged_userns_clone=1",
+        )
+    if _sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1":
+        return HostUnfit(
+            "user namespaces are forbidden here by AppArmor: kernel.apparmor_restrict_unprivileged_userns is 1",
+            hint="sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+        )
+    if errno in (_EINVAL, _ENOSYS):
+        return HostUnfit("this kernel was built without user namespaces", hint="boot a kernel with CONFIG_USER_NS=y")
+    return HostUnfit(
+        f"user namespaces are forbidden here: {os.strerror(errno)} (a seccomp filter or an outer container, most likely)"
+    )
+
+
+def fork_with_maps(who: Subordinates, maps: IdMaps, child: Callable[[], int], *, flags: int = 0) -> int:
+    """Fork; `child` runs in a new user namespace with `maps` and in new namespaces of the kinds in `flags` (CLONE_NEW…).
+
+    The child has all capabilities over its namespace and keeps the caller's ids, as far as they are mapped; what it
+    returns is its exit status. Returns its process id. Raises HostUnfit when the machine forbids or lacks it. Call it
+    only from a process with one thread.
+    """
+    said_read, said_write = os.pipe()
+    go_read, go_write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = 125
+        try:
+            os.close(said_read)
+            os.close(go_write)
+            try:
+                kernel.unshare(kernel.CLONE_NEWUSER | flags)
+            except OSError as error:
+                os.write(said_write, bytes([error.errno or _EINVAL]))
+                os._exit(status)
+            os.write(said_write, b"\0")
+            os.close(said_write)
+            if os.read(go_read, 1) == b"!":
+                os.close(go_read)
+                status = child()
+        finally:
+            os._exit(status)
+    os.close(said_write)
+    os.close(go_read)
+    try:
+        said = os.read(said_read, 1)
+        if said != b"\0":
+            raise explain_refusal(said[0]) if said else PtbError("the process that makes the user namespace died")
+        write_maps(pid, who, maps)
+        os.write(go_write, b"!")
+    except BaseException:
+        os.close(go_write)
+        go_write = -1
+        os.waitpid(pid, 0)
+        raise
+    finally:
+        os.close(said_read)
+        if go_write >= 0:
+            os.close(go_write)
+    return pid
+
+
+def fork_mapped(child: Callable[[], int]) -> int:
+    """Fork; `child` runs as container root, with all capabilities, in a new user namespace with the default map.
+
+    What it returns is its exit status. Returns its process id. Raises HostUnfit. One thread only.
+    """
+
+    def as_root() -> int:
+        become_root()
+        return child()
+
+    who = subordinates()
+    return fork_with_maps(who, who.default_maps(), as_root)
+
+
+def become_root() -> None:
+    """Turn into the user namespace's root with no supplementary groups."""
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+
+
+def run_mapped(task: Callable[[], None]) -> None:
+    """Run `task` as container root and wait for it; what it raises as PtbError or OSError is raised here again."""
+    import errno as errno_module
+
+    read_end, write_end = os.pipe()
+
+    def child() -> int:
+        os.close(read_end)
+        try:
+            task()
+        except PtbError as error:
+            os.write(write_end, f"{error.message}\0{error.hint or ''}".encode(errors="replace")[:60000])
+            return 1
+        except OSError as error:
+            text = f"{error.filename or 'the file system'}: {os.strerror(error.errno or errno_module.EIO)}"
+            os.write(write_end, f"{text}\0".encode(errors="replace")[:60000])
+            return 1
+        return 0
+
+    try:
+        pid = fork_mapped(child)
+    finally:
+        os.close(write_end)
+    said = b""
+    while chunk := os.read(read_end, 65536):
+        said += chunk
+    os.close(read_end)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if said:
+        message, _nul, hint = said.decode(errors="replace").partition("\0")
+        raise PtbError(message, hint=hint or None)
+    if status != 0:
+        raise PtbError(f"a process working on the store ended with status {status}")
