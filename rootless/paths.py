@@ -214,7 +214,6 @@ _DEPTH_AT_MOST = 64
 def _empty(top: int, directory: int, depth: int) -> None:
     """Remove everything in `directory`. Directories deeper than a limit are moved to `top` and removed from there."""
     again = True
-    moved = 0
     while again:
         again = False
         with os.scandir(directory) as entries:
@@ -229,8 +228,7 @@ def _empty(top: int, directory: int, depth: int) -> None:
             except OSError:
                 pass
             if depth >= _DEPTH_AT_MOST:
-                os.rename(name, f".ptb-deep-{id(found)}-{moved}", src_dir_fd=directory, dst_dir_fd=top)
-                moved += 1
+                os.rename(name, f".ptb-deep-{os.urandom(12).hex()}", src_dir_fd=directory, dst_dir_fd=top)
                 continue
             child = _open_for_removal(name, directory)
             try:

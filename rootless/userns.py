@@ -101,7 +101,7 @@ def fork_with_maps(who: Subordinates, maps: IdMaps, child: Callable[[], int], *,
     return pid
 
 
-def fork_mapped(child: Callable[[], int]) -> int:
+def fork_mapped(child: Callable[[], int], maps: IdMaps | None = None) -> int:
     """Fork; `child` runs as container root, with all capabilities, in a new user namespace with the default map.
 
     What it returns is its exit status. Returns its process id. Raises HostUnfit. One thread only.
@@ -112,7 +112,7 @@ def fork_mapped(child: Callable[[], int]) -> int:
         return child()
 
     who = subordinates()
-    return fork_with_maps(who, who.default_maps(), as_root)
+    return fork_with_maps(who, maps or who.default_maps(), as_root)
 
 
 def become_root() -> None:
@@ -122,7 +122,7 @@ def become_root() -> None:
     os.setresuid(0, 0, 0)
 
 
-def run_mapped(task: Callable[[], None]) -> None:
+def run_mapped(task: Callable[[], None], maps: IdMaps | None = None) -> None:
     """Run `task` as container root and wait for it; what it raises as PtbError or OSError is raised here again."""
     import errno as errno_module
 
@@ -142,7 +142,7 @@ def run_mapped(task: Callable[[], None]) -> None:
         return 0
 
     try:
-        pid = fork_mapped(child)
+        pid = fork_mapped(child, maps)
     finally:
         os.close(write_end)
     said = b""

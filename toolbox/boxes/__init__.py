@@ -1,0 +1,1 @@
+"""Boxes: the root file systems you enter as yourself."""

@@ -1,0 +1,95 @@
+"""Making a box from an image, or from the machine itself. Copies nothing: a box is a record and an empty upper layer."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from rootless import ids
+from rootless.errors import InvalidDocument, NotFound
+from toolbox import paths
+from toolbox.boxes import desktop, hostbox, store
+from toolbox.boxes.store import NO_HOME, SHARED_HOME, BoxRecord
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def name_for(image: str) -> str:
+    """The name a box gets from its image: `quay.io/x/centos:7` → `centos-7` (toolbox's rule)."""
+    base = image.rpartition("/")[2]
+    base, _at, digest = base.partition("@")
+    if digest and ":" not in base:
+        base += "-" + digest.rpartition(":")[2][:12]
+    return base.replace(":", "-")
+
+
+def create(
+    image: str,
+    *,
+    name: str = "",
+    volumes: Sequence[str] = (),
+    env: Sequence[str] = (),
+    home: str = "",
+    no_home: bool = False,
+    ephemeral: bool = False,
+) -> BoxRecord:
+    """Make a box from `image`, pulled if it is not stored yet; `host` is the machine's own root.
+
+    Raises AlreadyExists for a name that is taken, InvalidDocument for one that cannot be, and what pulling raises.
+    """
+    asked = image
+    if ephemeral and not name:
+        name = f"{name_for(image)}-{os.urandom(3).hex()}"
+    name = store.check_name(name or name_for(image))
+    volumes = _absolute(volumes)
+    for text in env:
+        if "=" not in text or text.startswith("="):
+            raise InvalidDocument(f'environment variable "{text}" is not NAME=VALUE')
+    if home and not os.path.isdir(home):
+        raise NotFound(f'home "{home}" is not there', hint=f"mkdir -p {home}")
+    ids.subordinates()
+    taken = store.find(name)
+    if taken is not None and taken.name == name:
+        from rootless.errors import AlreadyExists
+
+        raise AlreadyExists(f'box "{name}" exists', hint=f"ptb enter {name}, or ptb rm {name} first")
+    digest, layers, image_env = "", (), ()
+    if image != hostbox.IMAGE:
+        from toolbox.images import pull
+
+        found = pull.ensure(image)
+        image, digest = found.name, found.digest
+        layers, image_env = tuple(found.config.diff_ids), tuple(found.config.env)
+    if no_home:
+        home_policy = NO_HOME
+    else:
+        home_policy = os.path.abspath(home) if home else SHARED_HOME
+    box = BoxRecord(
+        id=store.new_id(),
+        name=name,
+        image=image,
+        asked=asked,
+        image_digest=digest,
+        layers=layers,
+        image_env=image_env,
+        env=tuple(env),
+        volumes=tuple(volumes),
+        home=home_policy,
+        ephemeral=ephemeral,
+        created=int(time.time()),
+    )
+    os.makedirs(paths.data_home(), mode=0o700, exist_ok=True)
+    os.close(store.add(box))
+    return box
+
+
+def _absolute(volumes: Sequence[str]) -> list[str]:
+    """The volumes with their sources made absolute, checked now rather than at the first start."""
+    made = []
+    for text in volumes:
+        source, target, options = desktop.parse_volume(text)
+        made.append(":".join([source, target, *([",".join(options)] if options else [])]))
+    desktop.volumes(tuple(made))
+    return made
