@@ -99,7 +99,7 @@ def _fill(fd: int, entries: tuple[Entry, ...]) -> None:
         else:
             os.mkdir(entry.path, dir_fd=fd)
             os.chmod(entry.path, entry.mode, dir_fd=fd)
-            os.chown(entry.path, 0, 0, dir_fd=fd)
+        os.chown(entry.path, 0, 0, dir_fd=fd, follow_symlinks=False)
 
 
 def tmpfs() -> int:
