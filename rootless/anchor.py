@@ -18,17 +18,15 @@ from __future__ import annotations
 import os
 import signal
 
-from rootless import kernel, mounts, paths, userns
+from rootless import kernel, mounts, userns
 from rootless.errors import HostUnfit, KernelError, PtbError
 from rootless.ids import IdMaps, Subordinates
+from rootless.joiner import NAMESPACE_FD
 from rootless.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-NAMESPACE_FD = 4
-"""The anchor's descriptor of the box's mount namespace: /proc/ANCHOR/fd/4."""
 
 LOCK_FD = 5
 """The anchor's descriptor of the box's lock, held as long as it lives."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 
 
 def boot_id() -> str:
@@ -34,12 +33,13 @@ def open_process(pid: int, started: int) -> int | None:
     return None
 
 
-def kill_and_wait(pidfd: int, number: int = signal.SIGKILL) -> None:
-    """Send the signal and wait until the process is gone; one that is gone already is no error."""
+def kill_and_wait(pidfd: int) -> None:
+    """Kill the process and wait until it is gone; one that is gone already is no error."""
     import select
+    import signal
 
     try:
-        signal.pidfd_send_signal(pidfd, number)
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     except ProcessLookupError:
         return
     poll = select.poll()

@@ -11,8 +11,8 @@ import os
 import pwd
 import sys
 
-from rootless import kernel, userns
-from rootless.errors import CommandNotFound, CommandNotRunnable, NotFound, PtbError, UsageError
+from rootless import joiner
+from rootless.errors import NotFound, PtbError, UsageError
 from toolbox import paths
 from toolbox.boxes import environment, store
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 HOST = "host"
 
 _SHELLS = ("/bin/bash", "/usr/bin/bash", "/bin/sh", "/usr/bin/sh")
-_ENOENT, _EACCES, _ENOEXEC, _ENOTDIR = 2, 13, 8, 20
 
 
 def enter(
@@ -237,13 +236,15 @@ def _join_and_execute(state: State, anchor: int, command: list[str], env: list[s
         user, shell = entry.pw_name, os.environ.get("SHELL") or entry.pw_shell
     except KeyError:
         user, shell = os.environ.get("USER", f"user{uid}"), "/bin/sh"
+    if root:
+        from rootless.userns import become_root
     host_time = _host_time_zone()
     box_directory = os.open(store.directory(state.id), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    _join(state, anchor)
+    joiner.join(state.anchor_pid, anchor, state.name)
     _follow_time_zone(host_time)
     shell = _choose_shell(shell, state.name, box_directory, quiet=bool(command))
     if root:
-        userns.become_root()
+        become_root()
         user, home = "root", "/root"
     else:
         home = state.home
@@ -264,26 +265,13 @@ def _join_and_execute(state: State, anchor: int, command: list[str], env: list[s
     sys.stdout.flush()
     sys.stderr.flush()
     if command:
-        _execute(command[0], command, variables, state.name)
+        joiner.execute(command[0], command, variables, state.name)
     if shell.rpartition("/")[2] in ("sh", "ash", "dash", "busybox"):
         variables["PS1"] = f"[{state.name}] $ " if not root else f"[{state.name}] # "
-    _execute(shell, ["-" + shell.rpartition("/")[2]], variables, state.name)
+    joiner.execute(shell, ["-" + shell.rpartition("/")[2]], variables, state.name)
 
 
 _SHARED = ("/tmp", "/run/user", "/run/host", "/run/media", "/media", "/mnt", "/dev")  # noqa: S108
-
-
-def _join(state: State, anchor: int) -> None:
-    from rootless.anchor import NAMESPACE_FD
-
-    try:
-        namespace = os.open(f"/proc/{state.anchor_pid}/fd/{NAMESPACE_FD}", os.O_RDONLY | os.O_CLOEXEC)
-        kernel.setns(anchor, kernel.CLONE_NEWUSER)
-        kernel.setns(namespace, kernel.CLONE_NEWNS)
-    except OSError as error:
-        raise PtbError(
-            f'box "{state.name}" cannot be joined: {os.strerror(error.errno or 0)}', hint="try again"
-        ) from error
 
 
 def _working_directory() -> str:
@@ -369,21 +357,3 @@ def _has_locale(name: str) -> bool:
             return wanted.encode() + b"\0" in archive.read(1 << 16)
     except OSError:
         return False
-
-
-def _execute(program: str, arguments: list[str], variables: dict[str, str], name: str) -> NoReturn:
-    """execve(2) with the box's PATH. Raises CommandNotFound or CommandNotRunnable."""
-    if "/" in program:
-        candidates = [program]
-    else:
-        candidates = [f"{place or '.'}/{program}" for place in variables["PATH"].split(":")]
-    failure = _ENOENT
-    for path in candidates:
-        try:
-            os.execve(path, arguments, variables)
-        except OSError as error:
-            if error.errno not in (_ENOENT, _ENOTDIR) and failure != _EACCES:
-                failure = error.errno or _EACCES
-    if failure == _ENOENT:
-        raise CommandNotFound(f'"{program}" is not in box "{name}"')
-    raise CommandNotRunnable(f'"{program}" cannot be executed in box "{name}": {os.strerror(failure)}')

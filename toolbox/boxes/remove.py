@@ -10,8 +10,8 @@ import os
 
 from rootless import paths as confined
 from rootless import processes, userns
-from rootless.anchor import NAMESPACE_FD
 from rootless.errors import InUse, NotFound
+from rootless.joiner import NAMESPACE_FD
 from toolbox.boxes import store
 from toolbox.boxes.store import BoxRecord
 
