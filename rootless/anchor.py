@@ -164,6 +164,7 @@ def _fork_anchor(overlay: Overlay, device: int, lock_fd: int) -> int:
             os.dup2(fd, place, inheritable=True)
         os.dup2(2, 1)
         os.closerange(LOCK_FD + 1, _fd_limit())
+        kernel.restore_signals()
         kernel.raise_ambient_capabilities()
         os.execvp("fuse-overlayfs", ["fuse-overlayfs", "-f", "-o", overlay.options, f"/dev/fd/{_DEVICE_FD}"])
     except OSError as error:

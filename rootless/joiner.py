@@ -40,6 +40,7 @@ def execute(program: str, arguments: list[str], variables: dict[str, str], name:
         candidates = [program]
     else:
         candidates = [f"{place or '.'}/{program}" for place in variables["PATH"].split(":")]
+    kernel.restore_signals()
     failure = _ENOENT
     for path in candidates:
         try:

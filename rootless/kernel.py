@@ -63,6 +63,9 @@ PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 PR_SET_KEEPCAPS = 8
 
+_SIGPIPE = 13
+_SIGXFSZ = 25
+
 _NR_OPEN_TREE = 428
 _NR_MOVE_MOUNT = 429
 _NR_FSOPEN = 430
@@ -243,6 +246,12 @@ def set_process_name(name: bytes) -> None:
     """Name the calling thread as `ps` and /proc/PID/comm show it; at most 15 bytes (PR_SET_NAME)."""
     buffer = ctypes.create_string_buffer(name[:15])
     _check(_libc.prctl(ctypes.c_int(PR_SET_NAME), buffer, 0, 0, 0), "prctl")
+
+
+def restore_signals() -> None:
+    """Undo what the interpreter does to SIGPIPE and SIGXFSZ, which an executed program would inherit (signal(7))."""
+    for number in (_SIGPIPE, _SIGXFSZ):
+        _libc.signal(ctypes.c_int(number), None)
 
 
 def raise_ambient_capabilities() -> None:
