@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from rootless.errors import HostUnfit, PtbError
+from rootless.errors import HostUnfit
 from rootless.record import record
 
 OVERFLOW_ID = 65534
@@ -32,11 +32,6 @@ class IdMaps:
 
     uids: tuple[IdRange, ...]
     gids: tuple[IdRange, ...]
-
-
-def map_text(ranges: tuple[IdRange, ...]) -> str:
-    """The mapping as /proc/PID/uid_map wants it."""
-    return "".join(f"{part.inside} {part.outside} {part.length}\n" for part in ranges)
 
 
 def subordinate_ranges(path: str, names: tuple[str, ...]) -> list[tuple[int, int]]:
@@ -139,11 +134,14 @@ class Subordinates:
 def subordinates(etc: str = "/etc") -> Subordinates:
     """The caller's subordinate ids from /etc/subuid and /etc/subgid (subuid(5), subgid(5)).
 
-    Raises HostUnfit with the command that grants them if there are none.
+    Raises HostUnfit with the command that grants them if there are none, and for root, whose own id must never be
+    mapped into a container.
     """
     import pwd
 
     uid, gid = os.getuid(), os.getgid()
+    if uid == 0:
+        raise HostUnfit("ptb keeps its boxes for ordinary users, not for root", hint="run it as yourself, without sudo")
     try:
         name = pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -161,15 +159,10 @@ def subordinates(etc: str = "/etc") -> Subordinates:
 
 
 def write_maps(pid: int, who: Subordinates, maps: IdMaps) -> None:
-    """Give the new user namespace of process `pid` its maps, through newuidmap(1) and newgidmap(1) unless we are root.
+    """Give the new user namespace of process `pid` its maps, through newuidmap(1) and newgidmap(1).
 
     Raises HostUnfit when the helpers are missing or refuse.
     """
-    if who.uid == 0:
-        for kind, ranges in (("uid_map", maps.uids), ("gid_map", maps.gids)):
-            with open(f"/proc/{pid}/{kind}", "w", encoding="ascii") as stream:
-                stream.write(map_text(ranges))
-        return
     helpers = []
     for program, ranges in (("newuidmap", maps.uids), ("newgidmap", maps.gids)):
         arguments = [program, str(pid)]
@@ -201,9 +194,3 @@ def write_maps(pid: int, who: Subordinates, maps: IdMaps) -> None:
             f"{program} refused the id map: {lines[-1] if lines else 'no reason given'}",
             hint=f"check that /etc/subuid and /etc/subgid give {who.name} a range no one else has, and that {program} is setuid",
         )
-
-
-def require_mapped(identifier: int, ranges: tuple[IdRange, ...], what: str) -> None:
-    """Raise PtbError unless `identifier` exists in a namespace with these ranges."""
-    if not any(part.inside <= identifier < part.inside + part.length for part in ranges):
-        raise PtbError(f"{what} {identifier} has no place in the user namespace: the subordinate range is too small")
