@@ -32,6 +32,8 @@ LOCK_FD = 5
 """The anchor's descriptor of the box's lock, held as long as it lives."""
 
 _DEVICE_FD = 3
+_PROGRAM = "fuse-overlayfs"
+_ENOTCONN, _ECONNABORTED = 107, 103
 
 
 @record
@@ -68,6 +70,7 @@ def start(
     """
     from rootless.processes import start_time
 
+    program = _find_program()
     report_read, report_write = os.pipe()
 
     def setup() -> int:
@@ -76,9 +79,10 @@ def start(
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         anchor = 0
         try:
-            anchor = _setup(overlay, mount_point, binds, populate, lock_fd, report_write)
+            anchor = _setup(program, overlay, mount_point, binds, populate, lock_fd, report_write)
         except (PtbError, OSError) as error:
-            _report(report_write, error)
+            forbidden = userns.forbidden_by_apparmor() and getattr(error, "errno", 0) in (1, 13)
+            _report(report_write, userns.explain_refusal(1) if forbidden else error)
             return 1
         os.write(report_write, b"ready\n")
         return 0 if anchor else 1
@@ -108,7 +112,15 @@ def start(
         os.close(report_read)
 
 
+def _find_program() -> str:
+    for place in os.environ.get("PATH", os.defpath).split(":"):
+        if os.access(f"{place}/{_PROGRAM}", os.X_OK):
+            return f"{place}/{_PROGRAM}"
+    raise HostUnfit(f"{_PROGRAM} is not installed", hint=f"sudo apt install {_PROGRAM}, or the same with your system's tool")
+
+
 def _setup(
+    program: str,
     overlay: Overlay,
     mount_point: str,
     binds: list[mounts.Mount],
@@ -127,7 +139,7 @@ def _setup(
         root = mounts.fuse(device, "ptb")
     except OSError as error:
         raise KernelError("mounting", "a FUSE file system", error.errno or 0) from error
-    anchor = _fork_anchor(overlay, device, lock_fd)
+    anchor = _fork_anchor(program, overlay, device, lock_fd)
     os.close(device)
     os.write(report, f"anchor {anchor}\n".encode())
     kernel.move_mount(root, point)
@@ -144,7 +156,7 @@ def _setup(
     return anchor
 
 
-def _fork_anchor(overlay: Overlay, device: int, lock_fd: int) -> int:
+def _fork_anchor(program: str, overlay: Overlay, device: int, lock_fd: int) -> int:
     """Fork the process that becomes fuse-overlayfs, in a mount namespace of its own so that it never needs the root it
     serves; it keeps the caller's ids, to reach what only they may reach, and all capabilities, to own files for others.
     """
@@ -166,9 +178,9 @@ def _fork_anchor(overlay: Overlay, device: int, lock_fd: int) -> int:
         os.closerange(LOCK_FD + 1, _fd_limit())
         kernel.restore_signals()
         kernel.raise_ambient_capabilities()
-        os.execvp("fuse-overlayfs", ["fuse-overlayfs", "-f", "-o", overlay.options, f"/dev/fd/{_DEVICE_FD}"])
+        os.execv(program, [_PROGRAM, "-f", "-o", overlay.options, f"/dev/fd/{_DEVICE_FD}"])
     except OSError as error:
-        os.write(2, f"fuse-overlayfs: {os.strerror(error.errno or 0)}\n".encode())
+        os.write(2, f"{_PROGRAM}: {os.strerror(error.errno or 0)}\n".encode())
     finally:
         os._exit(127)
 
@@ -202,16 +214,15 @@ def _report(fd: int, error: PtbError | OSError) -> None:
 
 
 def _failure(lines: list[str], overlay: Overlay) -> PtbError:
+    message, hint = "its set-up process died", ""
     for line in lines:
         if line.startswith("failed "):
             message, _nul, hint = line[7:].partition("\0")
-            return PtbError(f"cannot start the box: {message}", hint=hint or None)
-    try:
+    if any(os.strerror(number) in message for number in (_ENOTCONN, _ECONNABORTED)):
         with open(overlay.log, encoding="utf-8", errors="replace") as stream:
             said = stream.read().strip().splitlines()
-    except OSError:
-        said = []
-    return PtbError(f"cannot start the box: {said[-1] if said else 'its set-up process died'}")
+        message, hint = said[-1] if said else f"{_PROGRAM} died", f"the whole of what it said is in {overlay.log}"
+    return PtbError(f"cannot start the box: {message}", hint=hint or None)
 
 
 def _kill_quietly(pid: int) -> None:

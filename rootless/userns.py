@@ -30,6 +30,11 @@ def _sysctl(name: str) -> str:
         return ""
 
 
+def forbidden_by_apparmor() -> bool:
+    """Whether AppArmor lets user namespaces be made but takes their capabilities away (Ubuntu 23.10 and newer)."""
+    return _sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1"
+
+
 def explain_refusal(errno: int) -> HostUnfit:
     """Why this machine forbids user namespaces, with the one setting that allows them (user_namespaces(7))."""
     if _sysctl("user/max_user_namespaces") == "0" or errno == _ENOSPC:
@@ -42,7 +47,7 @@ def explain_refusal(errno: int) -> HostUnfit:
             "user namespaces are forbidden here: kernel.unprivileged_userns_clone is 0",
             hint="sudo sysctl -w kernel.unprivileged_userns_clone=1",
         )
-    if _sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1":
+    if forbidden_by_apparmor():
         return HostUnfit(
             "user namespaces are forbidden here by AppArmor: kernel.apparmor_restrict_unprivileged_userns is 1",
             hint="sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",

@@ -6,9 +6,9 @@ import os
 import time
 
 from rootless import ids
-from rootless.errors import InvalidDocument, NotFound
-from toolbox import paths
+from rootless.errors import AlreadyExists, InvalidDocument, NotFound
 from toolbox.boxes import desktop, hostbox, store
+from toolbox.boxes.remove import sweep
 from toolbox.boxes.store import NO_HOME, SHARED_HOME, BoxRecord
 
 TYPE_CHECKING = False
@@ -50,12 +50,11 @@ def create(
     if home and not os.path.isdir(home):
         raise NotFound(f'home "{home}" is not there', hint=f"mkdir -p {home}")
     ids.subordinates()
-    taken = store.find(name)
-    if taken is not None and taken.name == name:
-        from rootless.errors import AlreadyExists
-
+    if store.id_of(name) is not None:
         raise AlreadyExists(f'box "{name}" exists', hint=f"ptb enter {name}, or ptb rm {name} first")
-    digest, layers, image_env = "", (), ()
+    digest = ""
+    layers: tuple[str, ...] = ()
+    image_env: tuple[str, ...] = ()
     if image != hostbox.IMAGE:
         from toolbox.images import pull
 
@@ -80,7 +79,7 @@ def create(
         ephemeral=ephemeral,
         created=int(time.time()),
     )
-    os.makedirs(paths.data_home(), mode=0o700, exist_ok=True)
+    sweep()
     os.close(store.add(box))
     return box
 

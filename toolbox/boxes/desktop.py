@@ -14,9 +14,6 @@ from rootless.mounts import Bind, Entry, Mount, Tmpfs
 from toolbox import paths
 from toolbox.boxes.store import NO_HOME, SHARED_HOME, BoxRecord
 
-SHARED = ("/tmp", "/run/user", "/run/host", "/run/media", "/media", "/mnt", "/dev")
-"""Directories that are the host's at the host's own path."""
-
 _IN_RUN = (
     ".heim_org.h5l.kcm-socket",
     "avahi-daemon",
@@ -85,9 +82,9 @@ def _home(box: BoxRecord) -> list[Mount]:
             raise NotFound(f'the home of box "{box.name}", "{box.home}", is not there', hint=f"mkdir -p {box.home}")
         return [Bind(box.home, home)]
     real = os.path.realpath(home)
-    found: list[Mount] = [Bind(real, home)]
+    found: list[Mount] = [Bind(real, home, optional=True)]
     if real != home:
-        found.append(Bind(real, real))
+        found.append(Bind(real, real, optional=True))
     return found
 
 

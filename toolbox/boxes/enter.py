@@ -118,9 +118,12 @@ def _create_or_start(
 ) -> tuple[State, int]:
     from toolbox.boxes import create
 
-    target = target or _default()
+    box = store.find(name) if name else None
+    if target is None:
+        target = box.name if box is not None else _default()
     wanted = name or target
-    box = store.find(wanted)
+    if box is None:
+        box = store.find(wanted)
     if box is None and not name:
         wanted = create.name_for(target)
         box = store.find(wanted)
@@ -248,7 +251,7 @@ def _join_and_execute(state: State, anchor: int, command: list[str], env: list[s
         user, home = "root", "/root"
     else:
         home = state.home
-    shared = (*_SHARED, state.home)
+    shared = (*environment.SHARED, state.home)
     variables = environment.for_box(
         dict(os.environ),
         state.env,
@@ -269,9 +272,6 @@ def _join_and_execute(state: State, anchor: int, command: list[str], env: list[s
     if shell.rpartition("/")[2] in ("sh", "ash", "dash", "busybox"):
         variables["PS1"] = f"[{state.name}] $ " if not root else f"[{state.name}] # "
     joiner.execute(shell, ["-" + shell.rpartition("/")[2]], variables, state.name)
-
-
-_SHARED = ("/tmp", "/run/user", "/run/host", "/run/media", "/media", "/mnt", "/dev")  # noqa: S108
 
 
 def _working_directory() -> str:
@@ -331,6 +331,8 @@ def _follow_time_zone(host: str) -> None:
     try:
         if os.readlink("/etc/localtime") == wanted:
             return
+        if os.path.lexists("/etc/.localtime.ptb"):
+            os.unlink("/etc/.localtime.ptb")
         os.symlink(wanted, "/etc/.localtime.ptb")
         os.rename("/etc/.localtime.ptb", "/etc/localtime")
     except OSError:

@@ -21,6 +21,9 @@ _FORWARDED = frozenset(
     ).split()
 )
 
+SHARED = ("/tmp", "/run/user", "/run/host", "/run/media", "/media", "/mnt", "/dev")  # noqa: S108
+"""Directories that in every box are the host's, at the host's own path (`toolbox.boxes.desktop` mounts them)."""
+
 _PATHS = ("XAUTHORITY", "SSH_AUTH_SOCK")
 """Variables that name one file: where the box does not share it, the host's copy below /run/host is meant."""
 

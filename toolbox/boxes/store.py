@@ -150,44 +150,66 @@ def new_id() -> str:
 
 
 def add(box: BoxRecord) -> int:
-    """Write the box to disk and claim its name; returns a descriptor that holds its lock. Raises AlreadyExists."""
+    """Write the box to disk and claim its name; returns a descriptor that holds its lock. Raises AlreadyExists.
+
+    Whatever fails, nothing of the box is left.
+    """
+    os.makedirs(paths.data_home() + "/names", mode=0o700, exist_ok=True)
+    os.makedirs(containers(), mode=0o700, exist_ok=True)
+    place = directory(box.id)
+    held = _make_locked(place)
+    try:
+        for part, mode in (("upper", 0o755), ("work", 0o700), ("root", 0o700)):
+            os.mkdir(f"{place}/{part}")
+            os.chmod(f"{place}/{part}", mode)
+        write_file(f"{place}/summary", f"{box.image}\t{box.created}\n")
+        write_file(f"{place}/record.json", _as_json(box))
+        _claim(box)
+    except BaseException:
+        from rootless import paths as confined
+
+        parent = os.open(containers(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        confined.remove_tree(parent, box.id)
+        os.close(parent)
+        os.close(held)
+        raise
+    return held
+
+
+def _make_locked(place: str) -> int:
+    """Make the directory and lock it; again, if it was taken for a leftover in between."""
     import fcntl
+
+    while True:
+        os.makedirs(place, mode=0o700, exist_ok=True)
+        fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        try:
+            if os.stat(place).st_ino == os.fstat(fd).st_ino:
+                return fd
+        except FileNotFoundError:
+            pass
+        os.close(fd)
+
+
+def _as_json(box: BoxRecord) -> str:
     import json
 
-    place = directory(box.id)
-    os.makedirs(paths.data_home() + "/names", mode=0o700, exist_ok=True)
-    os.makedirs(place, mode=0o700)
-    lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    for part, mode in (("upper", 0o755), ("work", 0o700), ("root", 0o700)):
-        os.mkdir(f"{place}/{part}")
-        os.chmod(f"{place}/{part}", mode)
     fields = {name: getattr(box, name) for name in BoxRecord.__match_args__}
-    write_file(f"{place}/summary", f"{box.image}\t{box.created}\n")
-    write_file(f"{place}/record.json", json.dumps({"format": _FORMAT, **fields}, indent=1) + "\n")
+    return json.dumps({"format": _FORMAT, **fields}, indent=1) + "\n"
+
+
+def _claim(box: BoxRecord) -> None:
     link = f"{paths.data_home()}/names/{box.name}"
     while True:
         try:
             os.symlink(f"../containers/{box.id}", link)
-            return lock
+            return
         except FileExistsError:
             if id_of(box.name) is not None:
-                discard(box.id)
-                os.close(lock)
-                raise AlreadyExists(
-                    f'box "{box.name}" exists', hint=f"ptb enter {box.name}, or ptb rm {box.name} first"
-                ) from None
+                hint = f"ptb enter {box.name}, or ptb rm {box.name} first"
+                raise AlreadyExists(f'box "{box.name}" exists', hint=hint) from None
             remove_link(box.name)
-
-
-def discard(box_id: str) -> None:
-    """Remove the directory of a box that nothing has been mounted on yet."""
-    place = directory(box_id)
-    for name in ("summary", "record.json"):
-        if os.path.exists(f"{place}/{name}"):
-            os.unlink(f"{place}/{name}")
-    for name in ("upper", "work", "root", ""):
-        os.rmdir(f"{place}/{name}")
 
 
 def remove_link(name: str) -> None:
