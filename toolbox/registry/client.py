@@ -40,7 +40,7 @@ MANIFEST_LIMIT = 4 << 20
 BLOB_LIMIT = 32 << 20
 """Bytes of a blob that is read into memory (image configurations)."""
 
-_PROGRESS = 1 << 20
+_PROGRESS = 1 << 16
 """Bytes after which a download counts as going on, so that its earlier failures are forgiven."""
 
 ACCEPTED = ", ".join(
