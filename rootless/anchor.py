@@ -71,6 +71,7 @@ def start(
     from rootless.processes import start_time
 
     program = _find_program()
+    os.close(_open_fuse())
     report_read, report_write = os.pipe()
 
     def setup() -> int:
@@ -131,10 +132,7 @@ def _setup(
     host_root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     prepared = mounts.prepare(binds)
     point = os.open(mount_point, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
-    except OSError as error:
-        raise _no_fuse(error) from error
+    device = _open_fuse()
     try:
         root = mounts.fuse(device, "ptb")
     except OSError as error:
@@ -199,10 +197,15 @@ def _fd_limit() -> int:
     return min(soft, 1 << 20) if soft != resource.RLIM_INFINITY else 1 << 20
 
 
-def _no_fuse(error: OSError) -> HostUnfit:
-    if error.errno == 13:
-        return HostUnfit('"/dev/fuse" may not be opened: permission denied', hint="sudo chmod 666 /dev/fuse")
-    return HostUnfit(f'"/dev/fuse" is not there: {os.strerror(error.errno or 0)}', hint="sudo modprobe fuse")
+def _open_fuse() -> int:
+    """A connection to the kernel's FUSE, of the caller's user namespace (fuse(4)). Raises HostUnfit."""
+    try:
+        return os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+    except PermissionError as error:
+        raise HostUnfit('"/dev/fuse" may not be opened: permission denied', hint="sudo chmod 666 /dev/fuse") from error
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise HostUnfit(f'"/dev/fuse" cannot be opened: {reason}', hint="sudo modprobe fuse") from error
 
 
 def _report(fd: int, error: PtbError | OSError) -> None:
