@@ -42,7 +42,8 @@ def apply(root_fd: int, archive: TarReader, scratch: BinaryIO) -> None:
 
     Call it as the root of a user namespace. `scratch` is an empty file for the times of directories, which can only be
     set when all is in place and of which there may be more than fit in memory. Raises InvalidDocument for an archive
-    that is broken or wants out, HostUnfit for an owner that the user namespace lacks, PtbError when the disk is full.
+    that is broken or wants out, HostUnfit for an owner that the user namespace lacks, KernelError for what the file
+    system does not take, and OSError with ENOSPC or EDQUOT when it is full.
     """
     tree = _Tree(root_fd, scratch)
     entry = None
@@ -51,15 +52,15 @@ def apply(root_fd: int, archive: TarReader, scratch: BinaryIO) -> None:
             tree.add(entry, archive)
         tree.finish()
     except OSError as error:
-        raise _explained(error, quoted(entry.name) if entry else "the directories of the layer") from error
+        if error.errno in _NO_ROOM:
+            raise
+        raise _explained(error, quoted(entry.name) if entry else "the root of the layer") from error
     finally:
         tree.close()
 
 
 def _explained(error: OSError, subject: str) -> PtbError:
     number = error.errno or errno.EIO
-    if number in _NO_ROOM:
-        return PtbError(f"no space left on the disk while writing {subject}")
     if number in _NAMES_AT_FAULT:
         return InvalidDocument(f"tar: {subject}: {os.strerror(number)}")
     return KernelError("cannot unpack", subject, number)

@@ -188,7 +188,9 @@ class TarReader:
                 raise InvalidDocument("tar: a header has a wrong checksum, or this is no tar archive")
         return fields
 
-    def _entry(self, fields: tuple[bytes, ...], records: dict[bytes, bytes], long_name: bytes, long_link: bytes) -> Entry:
+    def _entry(
+        self, fields: tuple[bytes, ...], records: dict[bytes, bytes], long_name: bytes, long_link: bytes
+    ) -> Entry:
         flag = fields[7]
         name = fields[0].partition(b"\0")[0]
         prefix = fields[14]
@@ -248,7 +250,8 @@ class TarReader:
 
     def _old_sparse(self, entry: Entry, fields: tuple[bytes, ...]) -> None:
         """The map of a GNU sparse file: four segments in the header, 21 in each record that follows (tar(5))."""
-        area = fields[14] + fields[15]  # from offset 345 on: 41 bytes of other things, the map, "goes on", the real size
+        # from offset 345 on: 41 bytes of other things, the map, "goes on", the real size
+        area = fields[14] + fields[15]
         numbers = _segment_numbers(area[41:137])
         more = area[137]
         entry.size = _number(area[138:150], "size")

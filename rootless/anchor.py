@@ -117,7 +117,9 @@ def _find_program() -> str:
     for place in os.environ.get("PATH", os.defpath).split(":"):
         if os.access(f"{place}/{_PROGRAM}", os.X_OK):
             return f"{place}/{_PROGRAM}"
-    raise HostUnfit(f"{_PROGRAM} is not installed", hint=f"sudo apt install {_PROGRAM}, or the same with your system's tool")
+    raise HostUnfit(
+        f"{_PROGRAM} is not installed", hint=f"sudo apt install {_PROGRAM}, or the same with your system's tool"
+    )
 
 
 def _setup(

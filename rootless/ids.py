@@ -122,9 +122,7 @@ class Subordinates:
 
     def default_maps(self) -> IdMaps:
         """The map of `run`, `build` and unpacking."""
-        return IdMaps(
-            default_ranges(self.uid, list(self.uid_ranges)), default_ranges(self.gid, list(self.gid_ranges))
-        )
+        return IdMaps(default_ranges(self.uid, list(self.uid_ranges)), default_ranges(self.gid, list(self.gid_ranges)))
 
     def swap_maps(self) -> IdMaps:
         """The map of `enter`."""

@@ -167,9 +167,7 @@ def move_mount(from_fd: int, to_fd: int) -> None:
 
 def fsopen(fstype: str) -> int:
     """A descriptor of a file system being configured (fsopen(2))."""
-    return _check(
-        _syscall(ctypes.c_long(_NR_FSOPEN), fstype.encode(), ctypes.c_uint(FSOPEN_CLOEXEC)), "fsopen", fstype
-    )
+    return _check(_syscall(ctypes.c_long(_NR_FSOPEN), fstype.encode(), ctypes.c_uint(FSOPEN_CLOEXEC)), "fsopen", fstype)
 
 
 def fsconfig(fd: int, command: int, key: str | None, value: str | None, aux: int = 0) -> None:

@@ -27,7 +27,12 @@ def _anchor(user_env: UserEnvironment) -> int:
 
 def test_you_are_yourself_where_you_were(user_env: UserEnvironment) -> None:
     outside = subprocess.run(
-        ["sh", "-c", LINES_ABOUT_YOU], env=user_env.environ, cwd=user_env.home, capture_output=True, text=True, check=True
+        ["sh", "-c", LINES_ABOUT_YOU],
+        env=user_env.environ,
+        cwd=user_env.home,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     inside = user_env.ptb("enter", "host", "--", "sh", "-c", LINES_ABOUT_YOU, cwd=user_env.home)
     assert inside.status == 0, inside.stderr
@@ -45,7 +50,9 @@ def test_what_you_do_to_etc_and_usr_stays_in_the_box(user_env: UserEnvironment) 
 
 
 def test_root_without_a_password_and_files_show_their_owners(user_env: UserEnvironment) -> None:
-    result = user_env.ptb("enter", "host", "--", "su", "-c", "id -u; stat -c %u /etc/passwd /etc/shadow; cat /etc/shadow")
+    result = user_env.ptb(
+        "enter", "host", "--", "su", "-c", "id -u; stat -c %u /etc/passwd /etc/shadow; cat /etc/shadow"
+    )
     assert result.status == 0, result.stderr
     assert result.stdout.startswith("0\n0\n0\nroot::")
 
@@ -95,14 +102,18 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(user_env: UserEnvironm
 def test_the_second_enter_starts_nothing(user_env: UserEnvironment) -> None:
     user_env.ptb("enter", "host", "--", "true", check=True)
     first = _anchor(user_env)
-    listing = user_env.ptb("enter", "host", "--", "sh", "-c", "echo > /tmp/$$.ptb; rm /tmp/$$.ptb; readlink /proc/self/ns/mnt")
+    listing = user_env.ptb(
+        "enter", "host", "--", "sh", "-c", "echo > /tmp/$$.ptb; rm /tmp/$$.ptb; readlink /proc/self/ns/mnt"
+    )
     assert _anchor(user_env) == first
     assert listing.stdout == user_env.ptb("enter", "host", "--", "readlink", "/proc/self/ns/mnt").stdout
 
 
 def test_many_first_enters_at_once_share_one_box(user_env: UserEnvironment) -> None:
     with ThreadPoolExecutor(8) as pool:
-        results = list(pool.map(lambda _n: user_env.ptb("enter", "host", "--", "readlink", "/proc/self/ns/mnt"), range(8)))
+        results = list(
+            pool.map(lambda _n: user_env.ptb("enter", "host", "--", "readlink", "/proc/self/ns/mnt"), range(8))
+        )
     assert [result.status for result in results] == [0] * 8, [result.stderr for result in results]
     assert len({result.stdout for result in results}) == 1
 
@@ -151,7 +162,13 @@ def test_a_current_directory_that_was_removed(user_env: UserEnvironment, tmp_pat
 
 
 def test_environment(user_env: UserEnvironment) -> None:
-    extra = {"SECRET": "x", "LC_TIME": "C", "EDITOR": "ed", "HTTPS_PROXY": "http://localhost:1", "PATH": user_env.environ["PATH"]}
+    extra = {
+        "SECRET": "x",
+        "LC_TIME": "C",
+        "EDITOR": "ed",
+        "HTTPS_PROXY": "http://localhost:1",
+        "PATH": user_env.environ["PATH"],
+    }
     result = user_env.ptb("enter", "-e", "GIVEN=1=2", "host", "--", "env", environ=extra)
     lines = result.stdout.splitlines()
     assert {"LC_TIME=C", "EDITOR=ed", "HTTPS_PROXY=http://localhost:1", "GIVEN=1=2", "PTB_BOX=host"} <= set(lines)
@@ -172,7 +189,9 @@ def test_the_desktop_is_there(user_env: UserEnvironment) -> None:
 
 
 def test_host_network_pid_and_ipc(user_env: UserEnvironment) -> None:
-    inside = user_env.ptb("enter", "host", "--", "readlink", *(f"/proc/self/ns/{kind}" for kind in ("net", "pid", "ipc", "uts")))
+    inside = user_env.ptb(
+        "enter", "host", "--", "readlink", *(f"/proc/self/ns/{kind}" for kind in ("net", "pid", "ipc", "uts"))
+    )
     assert inside.stdout.split() == [os.readlink(f"/proc/self/ns/{kind}") for kind in ("net", "pid", "ipc", "uts")]
 
 
@@ -260,7 +279,11 @@ def test_removing(user_env: UserEnvironment) -> None:
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "-x", ".x", "a b", "x\ny", "ü"])
 def test_names_that_cannot_be(user_env: UserEnvironment, name: str) -> None:
-    result = user_env.ptb("enter", f"--name={name}", "host", "--", "true") if name else user_env.ptb("enter", "", "--", "true")
+    result = (
+        user_env.ptb("enter", f"--name={name}", "host", "--", "true")
+        if name
+        else user_env.ptb("enter", "", "--", "true")
+    )
     assert result.status == 125
     assert result.stderr.startswith("ptb: ")
     assert user_env.ptb("list", "-q").stdout == ""
@@ -293,7 +316,9 @@ def test_listing(user_env: UserEnvironment) -> None:
     assert user_env.ptb("list").stdout.rstrip().endswith("stopped")
 
 
-def _in_namespace(user_env: UserEnvironment, preparation: str, *, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def _in_namespace(
+    user_env: UserEnvironment, preparation: str, *, environ: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run `ptb enter host -- true` as this user, in namespaces in which `preparation` was done by their root."""
     uid, gid = os.getuid(), os.getgid()
     inner = f"exec unshare --user --map-user={uid} --map-group={gid} {user_env.command} enter host -- true"

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import faulty_registry
 import pytest
-from faulty_registry import Registry, basic, cut, digest_of, hang_up, instead, redirect, stall
 
 from fuse_overlay import oci
 from rootless.errors import IntegrityError, NotFound, PtbError, RegistryError
+from tests.rootless import faulty_registry
+from tests.rootless.faulty_registry import Registry, basic, cut, digest_of, hang_up, instead, redirect, stall
 from toolbox.registry.client import MANIFEST_LIMIT, Repository
 from toolbox.registry.credentials import Credentials
 from toolbox.registry.registries_conf import Endpoint

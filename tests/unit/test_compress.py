@@ -47,7 +47,9 @@ def skippable(data: bytes) -> bytes:
 ENCODERS = {
     "plain": lambda parts: b"".join(parts),
     "gzip members": lambda parts: b"".join(gzip.compress(part) for part in parts) or gzip.compress(b""),
-    "gzip padded": lambda parts: b"\0\0".join([*(gzip.compress(part) for part in parts), gzip.compress(b"")]) + b"\0" * 9,
+    "gzip padded": lambda parts: (
+        b"\0\0".join([*(gzip.compress(part) for part in parts), gzip.compress(b"")]) + b"\0" * 9
+    ),
     "zstd frames": lambda parts: b"".join(zstd.compress(part) for part in parts) or zstd.compress(b""),
     "zstd skippable": lambda parts: b"".join(skippable(b"x") + zstd.compress(part) for part in [*parts, b""]),
 }
@@ -102,7 +104,9 @@ def test_garbage_behind_the_stream_is_an_error(compressed: bytes) -> None:
         plain(compressed)
 
 
-@pytest.mark.parametrize(("head", "name"), [(b"BZh91AY&SY", "bzip2"), (b"\xfd7zXZ\0\0", "xz"), (b"\x04\x22\x4d\x18xx", "lz4")])
+@pytest.mark.parametrize(
+    ("head", "name"), [(b"BZh91AY&SY", "bzip2"), (b"\xfd7zXZ\0\0", "xz"), (b"\x04\x22\x4d\x18xx", "lz4")]
+)
 def test_other_compressions_are_named(head: bytes, name: str) -> None:
     with pytest.raises(InvalidDocument, match=name):
         plain(head)

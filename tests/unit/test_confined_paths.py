@@ -43,9 +43,7 @@ def _tree(place: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("link", ["absolute", "climbing"])
-def test_writing_through_a_symlinked_directory_stays_inside(
-    image: Path, outside: Path, root: int, link: str
-) -> None:
+def test_writing_through_a_symlinked_directory_stays_inside(image: Path, outside: Path, root: int, link: str) -> None:
     target = str(outside) if link == "absolute" else "../../../../../../../../.." + str(outside)
     (image / "etc").symlink_to(target)
     before = _tree(outside)
@@ -111,14 +109,24 @@ def test_a_second_write_of_the_same_touches_nothing(image: Path, root: int) -> N
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["a", "/b", "../c", "..", "/", "a/b", "/a/../../b"])), max_size=6))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from(["a", "/b", "../c", "..", "/", "a/b", "/a/../../b"])),
+        max_size=6,
+    )
+)
 def test_no_set_of_links_lets_a_write_out(tmp_path: Path, links: list[tuple[str, str]]) -> None:
     place = tmp_path / os.urandom(6).hex()
     image = place / "image"
     image.mkdir(parents=True)
     for number, (name, target) in enumerate(links):
         parent = image if number % 2 else image / "a"
-        if parent.is_dir() and not parent.is_symlink() and not (parent / name).is_symlink() and not (parent / name).exists():
+        if (
+            parent.is_dir()
+            and not parent.is_symlink()
+            and not (parent / name).is_symlink()
+            and not (parent / name).exists()
+        ):
             (parent / name).symlink_to(target)
         elif not parent.exists() and not parent.is_symlink():
             parent.mkdir()

@@ -7,7 +7,9 @@ from toolbox.boxes import environment
 SHARED = ("/tmp", "/run/user", "/home/ann")
 
 
-def _env(caller: dict[str, str], *, box: tuple[str, ...] = (), extra: tuple[str, ...] = (), root: bool = False) -> dict[str, str]:
+def _env(
+    caller: dict[str, str], *, box: tuple[str, ...] = (), extra: tuple[str, ...] = (), root: bool = False
+) -> dict[str, str]:
     return environment.for_box(
         caller,
         box,

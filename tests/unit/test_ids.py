@@ -54,9 +54,7 @@ def test_a_tree_written_under_the_default_map_is_shown_unchanged_under_the_swap_
     if kernel_id is None:
         return
     swap = ids.swap_ranges(own, subordinate)
-    seen = next(
-        part.inside + kernel_id - part.outside for part in swap if 0 <= kernel_id - part.outside < part.length
-    )
+    seen = next(part.inside + kernel_id - part.outside for part in swap if 0 <= kernel_id - part.outside < part.length)
     shown = _shown(seen, ids.overlay_mapping(own, subordinate))
     slot = ids.swap_slot(own, subordinate)
     assert shown == (own if wanted == slot else wanted)
@@ -77,7 +75,9 @@ def test_the_host_view_shows_the_real_root_as_root_and_never_an_id_twice(
 ) -> None:
     mapping = ids.host_mapping(own, subordinate)
     numbers = [int(number) for number in mapping.split(":")]
-    disk_ids = [n for start, length in zip(numbers[::3], numbers[2::3], strict=True) for n in range(start, start + length)]
+    disk_ids = [
+        n for start, length in zip(numbers[::3], numbers[2::3], strict=True) for n in range(start, start + length)
+    ]
     assert len(disk_ids) == len(set(disk_ids))
     assert _shown(65534, mapping) == 0
     assert _shown(own, mapping) == own

@@ -15,9 +15,7 @@ from toolbox import paths
     "environment",
     [
         pytest.param({}, id="defaults"),
-        pytest.param(
-            {f"XDG_{kind}_HOME": f"/x/{kind}" for kind in ("DATA", "CONFIG", "STATE", "CACHE")}, id="all set"
-        ),
+        pytest.param({f"XDG_{kind}_HOME": f"/x/{kind}" for kind in ("DATA", "CONFIG", "STATE", "CACHE")}, id="all set"),
         pytest.param({"XDG_DATA_HOME": "relative"}, id="relative is ignored"),
     ],
 )

@@ -294,7 +294,9 @@ def _go_to(directory: str, home: str, name: str, variables: dict[str, str]) -> N
         except OSError:
             continue
         if place != directory:
-            print(f'ptb: "{directory or "the current directory"}" is not in box "{name}": using {place}', file=sys.stderr)
+            print(
+                f'ptb: "{directory or "the current directory"}" is not in box "{name}": using {place}', file=sys.stderr
+            )
         variables["PWD"] = place
         return
 
@@ -310,7 +312,9 @@ def _choose_shell(wanted: str, name: str, box_directory: int, *, quiet: bool) ->
 
 def _say_once(box_directory: int, text: str) -> None:
     try:
-        os.close(os.open("said-shell", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=box_directory))
+        os.close(
+            os.open("said-shell", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=box_directory)
+        )
     except OSError:
         return
     print(text, file=sys.stderr)

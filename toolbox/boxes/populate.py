@@ -40,7 +40,7 @@ def populate(root: int, box: BoxRecord, who: Identity) -> None:
     try:
         os.fchown(root, 0, 0)
         os.fchmod(root, 0o755)
-        for step, mode in (("/etc", 0o755), ("/usr", 0o755), ("/var", 0o755), ("/tmp", 0o1777), ("/root", 0o700)):
+        for step, mode in (("/etc", 0o755), ("/usr", 0o755), ("/var", 0o755), ("/tmp", 0o1777), ("/root", 0o700)):  # noqa: S108
             os.close(paths.make_directories(root, step, mode))
         for step, data, mode in _identity_files(root, who):
             paths.write_in(root, step, data, mode)

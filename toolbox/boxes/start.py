@@ -78,9 +78,7 @@ def _overlay(box: BoxRecord, who: ids.Subordinates) -> anchor.Overlay:
         mapping = (ids.overlay_mapping(who.uid, uid_ranges), ids.overlay_mapping(who.gid, gid_ranges))
     own = f"containers/{box.id}"
     options = f"lowerdir={lower},upperdir={own}/upper,workdir={own}/work"
-    return anchor.Overlay(
-        paths.data_home(), f"{options},uidmapping={mapping[0]},gidmapping={mapping[1]}", _log(box)
-    )
+    return anchor.Overlay(paths.data_home(), f"{options},uidmapping={mapping[0]},gidmapping={mapping[1]}", _log(box))
 
 
 def _log(box: BoxRecord) -> str:

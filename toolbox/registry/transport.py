@@ -85,7 +85,7 @@ class Response:
     def chunks(self) -> Iterator[bytes]:
         """The body as it comes, not decoded. Raises Temporary when it ends early or nothing comes for too long."""
         while True:
-            with _explained(self.url, self._patience):
+            with _Explained(self.url, self._patience):
                 chunk = self._raw.read(CHUNK, decode_content=False)
             if not chunk:
                 return
@@ -186,7 +186,7 @@ class Transport:
     def _once(self, method: str, url: str, headers: dict[str, str], verify: bool, body: bytes | None) -> Response:
         if self.stop.is_set():
             raise Cancelled("stopped")
-        with _explained(url, self.patience):
+        with _Explained(url, self.patience):
             raw = self._pool(url, verify).request(
                 method,
                 url,
@@ -300,7 +300,7 @@ def _seconds(text: str) -> float | None:
     return max(0.0, (when - now).total_seconds())
 
 
-class _explained:
+class _Explained:
     """Turns urllib3's exceptions into ours, with the cause in words."""
 
     def __init__(self, url: str, patience: Patience) -> None:

@@ -1,0 +1,1 @@
+"""Images as the user handles them: pull, list, remove."""
