@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from typing import Protocol
 
+from toolbox import output
+
 
 class LayerProgress(Protocol):
     """How one layer goes; its methods may be called from any thread."""
@@ -52,16 +54,6 @@ def say(text: str, *, quiet: bool = False) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def megabytes(size: int) -> str:
-    """A size as people read it, in powers of 1000 as docker and podman do."""
-    value = float(size)
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.2f} GB"
-
-
 class _Silent:
     def layer(self, name: str, size: int) -> LayerProgress:
         return self
@@ -78,7 +70,7 @@ class _Silent:
 
 class _Lines:
     def layer(self, name: str, size: int) -> LayerProgress:
-        say(f"{name}: pulling {megabytes(size)}")
+        say(f"{name}: pulling {output.size(size)}")
         return _Line(name)
 
     def note(self, text: str) -> None:

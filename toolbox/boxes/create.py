@@ -16,15 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def name_for(image: str) -> str:
-    """The name a box gets from its image: `quay.io/x/centos:7` → `centos-7` (toolbox's rule)."""
-    base = image.rpartition("/")[2]
-    base, _at, digest = base.partition("@")
-    if digest and ":" not in base:
-        base += "-" + digest.rpartition(":")[2][:12]
-    return base.replace(":", "-")
-
-
 def create(
     image: str,
     *,
@@ -39,10 +30,9 @@ def create(
 
     Raises AlreadyExists for a name that is taken, InvalidDocument for one that cannot be, and what pulling raises.
     """
-    asked = image
     if ephemeral and not name:
-        name = f"{name_for(image)}-{os.urandom(3).hex()}"
-    name = store.check_name(name or name_for(image))
+        name = f"{store.name_for(image)}-{os.urandom(3).hex()}"
+    name = store.check_name(name or store.name_for(image))
     volumes = _absolute(volumes)
     for text in env:
         if "=" not in text or text.startswith("="):
@@ -52,36 +42,38 @@ def create(
     ids.subordinates()
     if store.id_of(name) is not None:
         raise AlreadyExists(f'box "{name}" exists', hint=f"ptb enter {name}, or ptb rm {name} first")
-    digest = ""
-    layers: tuple[str, ...] = ()
-    image_env: tuple[str, ...] = ()
-    if image != hostbox.IMAGE:
-        from toolbox.images import pull
+    home_policy = NO_HOME if no_home else os.path.abspath(home) if home else SHARED_HOME
 
-        found = pull.ensure(image)
-        image, digest = found.name, found.digest
-        layers, image_env = tuple(found.config.diff_ids), tuple(found.config.env)
-    if no_home:
-        home_policy = NO_HOME
-    else:
-        home_policy = os.path.abspath(home) if home else SHARED_HOME
-    box = BoxRecord(
-        id=store.new_id(),
-        name=name,
-        image=image,
-        asked=asked,
-        image_digest=digest,
-        layers=layers,
-        image_env=image_env,
-        env=tuple(env),
-        volumes=tuple(volumes),
-        home=home_policy,
-        ephemeral=ephemeral,
-        created=int(time.time()),
-    )
+    def add(image_name: str, digest: str, layers: Sequence[str], image_env: Sequence[str]) -> BoxRecord:
+        box = BoxRecord(
+            id=store.new_id(),
+            name=name,
+            image=image_name,
+            asked=image,
+            image_digest=digest,
+            layers=tuple(layers),
+            image_env=tuple(image_env),
+            env=tuple(env),
+            volumes=tuple(volumes),
+            home=home_policy,
+            ephemeral=ephemeral,
+            created=int(time.time()),
+        )
+        os.close(store.add(box))
+        return box
+
     sweep()
-    os.close(store.add(box))
-    return box
+    if image == hostbox.IMAGE:
+        return add(image, "", (), ())
+    from toolbox.images import pull, stored
+
+    pull.ensure(image)
+    # From here on nobody can remove the image's layers before the box refers to them.
+    with stored.keeping_layers():
+        found = stored.find(image)
+        if found is None:
+            raise NotFound(f'image "{image}" was removed meanwhile', hint=f"ptb pull {image}")
+        return add(found.name, found.digest, found.config.diff_ids, found.config.env)
 
 
 def _absolute(volumes: Sequence[str]) -> list[str]:

@@ -81,17 +81,11 @@ def _running(target: str | None, name: str) -> tuple[State, int] | None:
         target = _default()
     found = store.running(target)
     if found is None:
-        from_image = _name_for(target)
+        from_image = store.name_for(target)
         found = store.running(from_image) if from_image != target else None
         if found is not None and found[0].asked != target:
             found = None
     return found
-
-
-def _name_for(image: str) -> str:
-    from toolbox.boxes.create import name_for
-
-    return name_for(image)
 
 
 def _default() -> str:
@@ -125,7 +119,7 @@ def _create_or_start(
     if box is None:
         box = store.find(wanted)
     if box is None and not name:
-        wanted = create.name_for(target)
+        wanted = store.name_for(target)
         box = store.find(wanted)
     if box is not None and (volumes or home or no_home):
         raise UsageError(

@@ -22,7 +22,7 @@ def show(*, format: str, quiet: bool) -> int:  # noqa: A002 - the option's name
     if quiet:
         for row in rows:
             print(row[1])
-    elif format == "json":
+    elif output.check_format(format) == "json":
         output.print_json(
             [
                 {"id": box_id, "name": name, "image": image, "created": created, "running": alive}

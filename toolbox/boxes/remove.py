@@ -10,7 +10,7 @@ import os
 
 from rootless import paths as confined
 from rootless import processes, userns
-from rootless.errors import InUse, NotFound
+from rootless.errors import InUse, NotFound, UsageError
 from rootless.joiner import NAMESPACE_FD
 from toolbox.boxes import store
 from toolbox.boxes.store import BoxRecord
@@ -23,6 +23,8 @@ def remove(names: list[str], *, all: bool, force: bool) -> int:  # noqa: A002 - 
 
     Raises NotFound before anything is removed if a name is unknown, InUse for a box that is in use.
     """
+    if not names and not all:
+        raise UsageError("name the boxes to remove, or use --all")
     boxes = store.all_records() if all else []
     for name in names:
         box = store.find(name)

@@ -78,6 +78,15 @@ def check_name(name: str) -> str:
     return name
 
 
+def name_for(image: str) -> str:
+    """The name a box gets from its image: `quay.io/x/centos:7` → `centos-7` (toolbox's rule)."""
+    base = image.rpartition("/")[2]
+    base, _at, digest = base.partition("@")
+    if digest and ":" not in base:
+        base += "-" + digest.rpartition(":")[2][:12]
+    return base.replace(":", "-")
+
+
 def names() -> list[str]:
     """All boxes' names, sorted."""
     try:

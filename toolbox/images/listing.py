@@ -15,7 +15,7 @@ def show(*, format: str, quiet: bool) -> int:  # noqa: A002 - the option's name
     if quiet:
         for image in images:
             print(_id(image)[:12])
-    elif format == "json":
+    elif output.check_format(format) == "json":
         output.print_json([_described(image) for image in images])
     else:
         rows = []

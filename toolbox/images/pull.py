@@ -17,7 +17,7 @@ from collections import deque
 
 from fuse_overlay import layers, layout, oci
 from fuse_overlay.unpacker import Unpacker
-from rootless.errors import IntegrityError, InvalidDocument, NotFound, PtbError, RegistryError
+from rootless.errors import IntegrityError, InvalidDocument, NotFound, PtbError, RegistryError, UsageError
 from toolbox import reference
 from toolbox.images import remove, stored
 from toolbox.progress import Progress, pull_progress, say
@@ -77,7 +77,9 @@ def ensure(name: str) -> oci.Image:
 
 
 def show(names: list[str], *, quiet: bool = False, platform: str | None = None, policy: str = "always") -> int:
-    """Pull each image and print its id."""
+    """Pull each image and print its id. Raises UsageError for a policy that there is not, and what `pull` raises."""
+    if policy not in POLICIES:
+        raise UsageError(f'policy "{policy}" is none of {", ".join(POLICIES)}')
     for name in names:
         print(pull(name, quiet=quiet, platform=platform, policy=policy).manifest.config.digest.partition(":")[2])
     return 0
