@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.rootless.conftest import UserEnvironment
+    from tests.rootless.environment import UserEnvironment
 
 LINES_ABOUT_YOU = 'id -u; id -g; id -un; id -gn; echo "$HOME"; pwd; grep Groups /proc/self/status'
 

@@ -18,7 +18,7 @@ from tests.rootless import faulty_registry
 from tests.rootless.faulty_registry import OCI, Handler, Registry, cut, digest_of, instead, layer_of, stall
 
 if TYPE_CHECKING:
-    from tests.rootless.conftest import UserEnvironment
+    from tests.rootless.environment import UserEnvironment
 
 DRIVER = """
 import sys

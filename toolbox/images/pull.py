@@ -238,7 +238,7 @@ def _one_layer(
         shown_layer.done("already here")
         return
     try:
-        with open(pipe, "wb", buffering=0) as stream:
+        with open(pipe, "wb", buffering=0, closefd=False) as stream:
 
             def sink(chunk: bytes) -> None:
                 view = memoryview(chunk)

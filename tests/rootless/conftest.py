@@ -1,0 +1,62 @@
+"""The account that a test uses, and the registry with the images that tests enter."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.rootless import environment, images
+from tests.rootless.environment import UserEnvironment
+from tests.rootless.images import ImageRegistry
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.getuid() == 0 and items:
+        pytest.exit("these tests run as an ordinary user: sh packaging/test", returncode=2)
+
+
+@pytest.fixture
+def user_env(tmp_path: Path) -> Iterator[UserEnvironment]:
+    """An account for one test. When the test is over, removing everything must leave nothing."""
+    account = environment.make(tmp_path / "home")
+    yield account
+    account.ptb("rm", "--all", "--force", check=True)
+    account.ptb("rmi", "--all", "--force", check=True)
+    left = [path for place in (account.boxes, account.layers) if place.exists() for path in place.iterdir()]
+    assert left == []
+    assert _overlays(account) == []
+
+
+def _overlays(account: UserEnvironment) -> list[str]:
+    """The processes that still serve an overlay of this account's."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            name, place = (process / "comm").read_text().strip(), (process / "cwd").readlink()
+        except OSError:
+            continue
+        if name == "fuse-overlayfs" and place.is_relative_to(account.home):
+            found.append(process.name)
+    return found
+
+
+@pytest.fixture(scope="session")
+def image_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageRegistry]:
+    """Debian's docker-registry on this machine, empty at first."""
+    with images.serving(tmp_path_factory.mktemp("registry")) as registry:
+        yield registry
+
+
+@pytest.fixture(scope="session")
+def debian(image_registry: ImageRegistry) -> str:
+    """A whole Debian with sudo."""
+    return image_registry.add_debian("test/debian:12")
+
+
+@pytest.fixture(scope="session")
+def busybox(image_registry: ImageRegistry) -> str:
+    """busybox and its links in /bin, and nothing else."""
+    return image_registry.add("test/busybox:1", [images.busybox_layer()])
