@@ -66,12 +66,11 @@ def start(
 
     `mount_point` is an empty directory of the host's to put the root on for a moment. `populate` is called with a
     descriptor of the root file system, as container root, before anything of the host's is mounted in it. `lock_fd`
-    stays open in the anchor. Raises HostUnfit, KernelError or whatever PtbError `populate` raises; then nothing is left.
+    stays open in the anchor. Raises KernelError or whatever PtbError `populate` raises; then nothing is left.
     """
     from rootless.processes import start_time
 
     program = _find_program()
-    os.close(_open_fuse())
     report_read, report_write = os.pipe()
 
     def setup() -> int:
@@ -111,6 +110,12 @@ def start(
         raise
     finally:
         os.close(report_read)
+
+
+def check_host() -> None:
+    """Raises HostUnfit where the machine cannot mount an overlay; to be asked before anything is prepared for one."""
+    _find_program()
+    os.close(_open_fuse())
 
 
 def _find_program() -> str:

@@ -23,6 +23,7 @@ def user_env(tmp_path: Path) -> Iterator[UserEnvironment]:
     """An account for one test. When the test is over, removing everything must leave nothing."""
     account = environment.make(tmp_path / "home")
     yield account
+    account.end_all()
     account.ptb("rm", "--all", "--force", check=True)
     account.ptb("rmi", "--all", "--force", check=True)
     left = [path for place in (account.boxes, account.layers) if place.exists() for path in place.iterdir()]

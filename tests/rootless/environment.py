@@ -32,6 +32,7 @@ class UserEnvironment:
     home: Path
     environ: dict[str, str] = field(default_factory=dict)
     command: str = f"{sys.executable} -m toolbox"
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def data(self) -> Path:
@@ -74,16 +75,25 @@ class UserEnvironment:
         assert "internal error" not in done.stderr
         return Result(done.returncode, done.stdout, done.stderr)
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start ptb and go on."""
-        return subprocess.Popen(
+    def start(self, *arguments: str, stderr: int | None = None) -> subprocess.Popen[str]:
+        """Start ptb and go on; it is ended with the test."""
+        process = subprocess.Popen(
             [*self.command.split(), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
+            stderr=stderr,
             text=True,
             cwd=self.home,
             env=self.environ,
         )
+        self.started.append(process)
+        return process
+
+    def end_all(self) -> None:
+        """End what was started and still runs."""
+        for process in self.started:
+            process.kill()
+            process.communicate()
 
     def await_gone(self, directory: Path) -> None:
         """Wait until a directory is empty."""

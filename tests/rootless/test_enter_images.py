@@ -228,13 +228,7 @@ def test_two_first_enters_at_once(user_env: UserEnvironment, debian: str) -> Non
 
 @pytest.mark.parametrize("after", ["pulling", "already", "made box"])
 def test_kill_9_while_an_image_is_entered_first(user_env: UserEnvironment, debian: str, after: str) -> None:
-    process = subprocess.Popen(
-        [*user_env.command.split(), "enter", debian, "--", "true"],
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=user_env.environ,
-    )
+    process = user_env.start("enter", debian, "--", "true", stderr=subprocess.PIPE)
     assert process.stderr is not None
     for line in process.stderr:
         if after in line:
@@ -246,18 +240,11 @@ def test_kill_9_while_an_image_is_entered_first(user_env: UserEnvironment, debia
 
 
 def test_ctrl_c_in_a_pull_leaves_nothing(user_env: UserEnvironment, debian: str) -> None:
-    process = subprocess.Popen(
-        [*user_env.command.split(), "pull", debian],
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=user_env.environ,
-        start_new_session=True,
-    )
+    process = user_env.start("pull", debian, stderr=subprocess.PIPE)
     assert process.stderr is not None
     for line in process.stderr:
         if ": pulling" in line:
-            os.killpg(process.pid, signal.SIGINT)
+            process.send_signal(signal.SIGINT)
             break
     _out, err = process.communicate()
     assert process.returncode == -signal.SIGINT

@@ -12,7 +12,7 @@ import os
 from rootless.errors import InvalidDocument, NotFound
 from rootless.mounts import Bind, Entry, Mount, Tmpfs
 from toolbox import paths
-from toolbox.boxes.store import NO_HOME, SHARED_HOME, BoxRecord
+from toolbox.boxes.store import NO_HOME, SHARED_HOME, BoxRecord, own_home
 
 _IN_RUN = (
     ".heim_org.h5l.kcm-socket",
@@ -76,7 +76,7 @@ def _run_entries(container_env: str) -> tuple[Entry, ...]:
 def _home(box: BoxRecord) -> list[Mount]:
     home = paths.home()
     if box.home == NO_HOME:
-        return []
+        return [Bind(own_home(box.id), home)]
     if box.home != SHARED_HOME:
         if not os.path.isdir(box.home):
             raise NotFound(f'the home of box "{box.name}", "{box.home}", is not there', hint=f"mkdir -p {box.home}")

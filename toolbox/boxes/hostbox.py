@@ -47,17 +47,14 @@ def is_host(box: BoxRecord) -> bool:
     return box.image == IMAGE
 
 
-def prepare(upper: str, maps: IdMaps, hidden_home: str) -> None:
+def prepare(upper: str, maps: IdMaps) -> None:
     """Once, at the first start: give the box its own of every file there that the caller may not read.
 
-    `maps` is the box's, since its root shall own them. `hidden_home` is the host's home that the box shall not see, or
-    ''. Raises KernelError.
+    `maps` is the box's, since its root shall own them. Raises KernelError.
     """
     if os.listdir(upper):
         return
     hidden = list(_unreadable())
-    if hidden_home:
-        hidden.append((hidden_home, 0o700, True))
 
     def write() -> None:
         top = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -12,7 +12,7 @@ from rootless import paths
 from rootless.errors import KernelError
 from toolbox.boxes import identity
 from toolbox.boxes.identity import Identity
-from toolbox.boxes.store import NO_HOME, BoxRecord
+from toolbox.boxes.store import NO_HOME, BoxRecord, own_home
 
 PROFILE = """\
 # made by ptb: says in the prompt and the terminal's title which box this shell is in
@@ -30,6 +30,8 @@ if [ -n "${PTB_BOX:-}" ] && [ -n "${PS1:-}" ]; then
     fi
 fi
 """
+
+_SKELETON = (".bashrc", ".profile", ".bash_profile", ".bash_logout", ".zshrc")
 
 _FOLLOWED = ("/etc/hosts", "/etc/host.conf", "/etc/resolv.conf", "/etc/localtime")
 
@@ -52,7 +54,7 @@ def populate(root: int, box: BoxRecord, who: Identity) -> None:
         _copy_text(root, step, 0o644)
         if box.home == NO_HOME:
             step = who.home
-            _own_home(root, who)
+            _fill_home(root, own_home(box.id), who)
     except OSError as error:
         raise KernelError("writing", f'"{step}" of the box', error.errno or 0) from error
 
@@ -103,18 +105,15 @@ def _copy_text(root: int, path: str, mode: int) -> None:
     paths.write_in(root, path, data, mode)
 
 
-def _own_home(root: int, who: Identity) -> None:
-    """A home of the box's own, with what the image gives new users."""
-    home = paths.make_directories(root, who.home, 0o700)
-    directory = os.open(f"/proc/self/fd/{home}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    os.close(home)
+def _fill_home(root: int, home: str, who: Identity) -> None:
+    """Give a new home what the image gives new users."""
+    directory = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        for name in (".bashrc", ".profile", ".bash_profile", ".bash_logout", ".zshrc"):
+        for name in () if os.listdir(directory) else _SKELETON:
             data = paths.read_in(root, f"/etc/skel/{name}")
-            if data is not None and not paths.exists_in(directory, name):
+            if data is not None:
                 paths.write_in(directory, name, data, 0o644)
                 os.chown(name, who.uid, who.gid, dir_fd=directory, follow_symlinks=False)
-        os.fchown(directory, who.uid, who.gid)
     finally:
         os.close(directory)
 

@@ -21,6 +21,7 @@ def start(box: BoxRecord) -> tuple[State, int]:
     running = store.read_state(store.directory(box.id))
     if running is not None:
         return running
+    anchor.check_host()
     who = ids.subordinates()
     run_lock = _take_over(box)
     try:
@@ -68,8 +69,7 @@ def _overlay(box: BoxRecord, who: ids.Subordinates) -> anchor.Overlay:
     """fuse-overlayfs's options; all paths but the host's root are relative to the store, so that they stay short."""
     uid_ranges, gid_ranges = list(who.uid_ranges), list(who.gid_ranges)
     if hostbox.is_host(box):
-        hidden_home = os.path.realpath(paths.home()) if box.home == store.NO_HOME else ""
-        hostbox.prepare(f"{store.directory(box.id)}/upper", who.swap_maps(), hidden_home)
+        hostbox.prepare(f"{store.directory(box.id)}/upper", who.swap_maps())
         lower = "/"
         mapping = (ids.host_mapping(who.uid, uid_ranges), ids.host_mapping(who.gid, gid_ranges))
     else:

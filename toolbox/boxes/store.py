@@ -4,6 +4,7 @@
                                      summary       name, image and creation time in one line, for listings
                                      state         its anchor and environment while it runs; stale ones are recognised
                                      upper/ work/  what was changed in it
+                                     home/         the home of a box that has one of its own
                                      root/         an empty directory to mount on while it starts
     $XDG_DATA_HOME/ptb/names/NAME → ../containers/ID
 
@@ -66,6 +67,11 @@ def containers() -> str:
 def directory(box_id: str) -> str:
     """The directory of one box."""
     return f"{containers()}/{box_id}"
+
+
+def own_home(box_id: str) -> str:
+    """The home of a box that has one of its own."""
+    return f"{directory(box_id)}/home"
 
 
 def check_name(name: str) -> str:
@@ -171,6 +177,8 @@ def add(box: BoxRecord) -> int:
         for part, mode in (("upper", 0o755), ("work", 0o700), ("root", 0o700)):
             os.mkdir(f"{place}/{part}")
             os.chmod(f"{place}/{part}", mode)
+        if box.home == NO_HOME:
+            os.mkdir(own_home(box.id), 0o700)
         write_file(f"{place}/summary", f"{box.image}\t{box.created}\n")
         write_file(f"{place}/record.json", _as_json(box))
         _claim(box)
