@@ -25,6 +25,7 @@ _RECORD = 512
 _ZEROS = bytes(_RECORD)
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12s")
 _EXTENDED_AT_MOST = 1 << 20  # of bytes in extended headers; Go's archive/tar has the same limit
+_GLOBAL_AT_MOST = 1 << 16  # of bytes in global headers, which every member pays for
 _SEGMENTS_AT_MOST = 1 << 17
 _NAME_AT_MOST = 4095  # PATH_MAX without its NUL
 _ID_LIMIT = (1 << 32) - 1  # the last one means "no id" to chown(2)
@@ -32,6 +33,7 @@ _SIZE_LIMIT = 1 << 63
 _SECONDS_AT_MOST = 1 << 34  # what ext4 can keep; later times are this one
 _SECONDS_AT_LEAST = -(1 << 31)
 _XATTR = b"SCHILY.xattr."
+_HEADER_KEYS = frozenset((b"path", b"linkpath", b"size", b"uid", b"gid", b"mtime"))
 _NOTHING = memoryview(b"")
 
 _FILE_FLAGS = frozenset((b"\0", b"0", b"7", b"S"))
@@ -98,8 +100,11 @@ class TarReader:
             if flag in (b"x", b"X"):
                 records, sparse = _records(self._extended(size))
             elif flag == b"g":
-                self._global |= _records(self._extended(size))[0]
-                if sum(len(key) + len(value) for key, value in self._global.items()) > _EXTENDED_AT_MOST:
+                found = _records(self._extended(size))[0]
+                self._global |= {
+                    key: value for key, value in found.items() if key in _HEADER_KEYS or key.startswith(_XATTR)
+                }
+                if sum(len(key) + len(value) for key, value in self._global.items()) > _GLOBAL_AT_MOST:
                     raise InvalidDocument("tar: the global headers are too large")
                 continue
             elif flag == b"L":

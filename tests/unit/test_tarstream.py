@@ -61,13 +61,10 @@ def only(data: bytes) -> Entry:
 
 # --- what tarfile writes, read as tarfile reads it ---
 
-LETTERS = st.characters(exclude_characters="/\0")
+NOT_UTF_8 = [chr(0xDC00 + byte) for byte in range(0x80, 0x100)]
+LETTERS = st.characters(codec="utf-8", exclude_characters="/\0") | st.sampled_from(NOT_UTF_8)
 COMPONENTS = st.text(LETTERS, min_size=1, max_size=120) | st.sampled_from(["x" * 99, "x" * 100, "x" * 101, "y" * 155])
-NAMES = (
-    st.lists(COMPONENTS, min_size=1, max_size=5)
-    .map("/".join)
-    .filter(lambda name: len(name.encode(errors="surrogateescape")) < 4000)
-)
+NAMES = st.lists(COMPONENTS, min_size=1, max_size=5).map("/".join).filter(lambda name: len(os.fsencode(name)) < 4000)
 IDS = st.sampled_from([0, 1, 1000, 0o7777777, 0o7777777 + 1, 65535, 1 << 31, (1 << 32) - 2]) | st.integers(
     0, (1 << 32) - 2
 )
@@ -87,6 +84,8 @@ TYPES = st.sampled_from(
 def members(draw: st.DrawFn, *, pax: bool) -> tuple[tarfile.TarInfo, bytes]:
     info = tarfile.TarInfo(draw(NAMES))
     info.type = draw(TYPES)
+    # tarfile looks for the slash of a directory at the end of what is left of the name in the header.
+    assume(info.type != tarfile.AREGTYPE or len(os.fsencode(info.name)) < 100)
     info.mode = draw(st.integers(0, 0o7777))
     info.uid, info.gid = draw(IDS), draw(IDS)
     info.mtime = draw(TIMES)
@@ -657,7 +656,8 @@ def endless(made: bytes, count: int) -> Callable[[], Iterable[bytes]]:
         pytest.param(endless(tar.pax({b"comment": b"c" * 100_000}), 500), id="extended headers"),
         pytest.param(endless(tar.long_name(b"n" * 100_000), 500), id="long names"),
         pytest.param(
-            lambda: (tar.pax({b"k%d" % number: b"v" * 50_000}, b"g") for number in range(2000)), id="global headers"
+            lambda: (tar.pax({b"SCHILY.xattr.user.%d" % number: b"v" * 500}, b"g") for number in range(2000)),
+            id="global headers",
         ),
         pytest.param(endless(b"S", 1), id="nothing"),
         pytest.param(
