@@ -217,11 +217,22 @@ def _child_and_wait(state: State, anchor: int, command: list[str], env: list[str
     while True:
         _pid, status = os.waitpid(child, os.WUNTRACED)
         if os.WIFSTOPPED(status):
+            group = os.getpgid(child)
             os.kill(os.getpid(), signal.SIGSTOP)
+            _give_terminal(group)
             os.kill(child, signal.SIGCONT)
             continue
         code = os.waitstatus_to_exitcode(status)
         return code if code >= 0 else 128 - code
+
+
+def _give_terminal(group: int) -> None:
+    """Pass the terminal on to a shell that is a process group of its own, if `fg` has just given it to us."""
+    try:
+        if os.tcgetpgrp(0) == os.getpgrp() != group:
+            os.tcsetpgrp(0, group)
+    except OSError:
+        return  # standard input is no terminal any more
 
 
 def _join_and_execute(state: State, anchor: int, command: list[str], env: list[str], *, root: bool) -> NoReturn:
