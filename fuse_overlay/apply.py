@@ -25,7 +25,8 @@ _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
 _AUFS_OWN = b".wh..wh."
 _OPAQUE_XATTRS = ("user.overlay.opaque", "user.fuseoverlayfs.opaque")
-_NOT_FOR_IMAGES = (b"user.overlay.", b"user.fuseoverlayfs.", b"user.containers.", b"trusted.")
+_NOT_FOR_IMAGES = (b"user.overlay.", b"user.fuseoverlayfs.", b"user.containers.", b"trusted.", b"security.")
+_CAPABILITY = b"security.capability"
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_DIRECTORIES = 128
 _LINKS_FOLLOWED_AT_MOST = 40
@@ -69,7 +70,7 @@ def _explained(error: OSError, subject: str) -> PtbError:
 def _inside(name: bytes) -> bytes:
     """The path of `name` below the root, without ".", ".." and empty parts; b"" is the root itself."""
     path = name.strip(b"/").removeprefix(b"./")
-    if not (path.startswith(b".") or b"/." in path or b"//" in path):
+    if not (path.startswith((b".", b"/")) or b"/." in path or b"//" in path):
         return path
     parts: list[bytes] = []
     for part in name.split(b"/"):
@@ -89,6 +90,7 @@ class _Tree:
         self._root = root_fd
         self._scratch = scratch
         self._open: dict[bytes, int] = {}
+        self._outdated = False
 
     def close(self) -> None:
         for descriptor in self._open.values():
@@ -127,13 +129,18 @@ class _Tree:
                 directory = self._parent(parent, make=False)
                 if stat.S_ISDIR(os.stat(base or b".", dir_fd=directory, follow_symlinks=False).st_mode):
                     os.utime(base or b".", ns=(mtime, mtime), dir_fd=directory, follow_symlinks=False)
-            except (FileNotFoundError, NotADirectoryError):
-                continue  # a later entry took its place
+            except OSError as error:
+                # A later entry took its place.
+                if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                    raise
 
     # --- directories on the way ---
 
     def _parent(self, path: bytes, *, make: bool = True) -> int:
         """A descriptor of the directory `path`, made with its parents where missing; good until the next call."""
+        if self._outdated:
+            self.close()
+            self._outdated = False
         if not path:
             return self._root
         held = self._open.pop(path, None)
@@ -167,12 +174,10 @@ class _Tree:
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.ENOTDIR) or part == b"..":
                     raise
-                links += 1
-                if links > _LINKS_FOLLOWED_AT_MOST + len(todo):
-                    raise
                 target = self._make_step(done, part)
                 if target is not None:
-                    if len(todo) > 4096:
+                    links += 1
+                    if links > _LINKS_FOLLOWED_AT_MOST:
                         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
                     todo += target.split(b"/")[::-1]
                     done = b"" if target.startswith(b"/") else done
@@ -201,13 +206,11 @@ class _Tree:
             os.close(parent)
         return None
 
-    def _clear(self, directory: int, parent: bytes, base: bytes) -> None:
+    def _clear(self, directory: int, base: bytes) -> None:
         """Remove what has the name of a new entry, with all below it."""
         status = os.stat(base, dir_fd=directory, follow_symlinks=False)
-        if stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode):
-            # Paths that led through it lead elsewhere from now on.
-            for path in [path for path in self._open if path != parent]:
-                os.close(self._open.pop(path))
+        # Paths that lead through a directory or symlink lead elsewhere from now on; `directory` itself is still in use.
+        self._outdated = stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode)
         if stat.S_ISDIR(status.st_mode):
             paths.remove_tree(directory, os.fsdecode(base))
         else:
@@ -224,9 +227,7 @@ class _Tree:
         if not base.startswith(_WHITEOUT):
             return False
         if base == _OPAQUE:
-            grandparent, _slash, name = parent.rpartition(b"/")
-            self._parent(parent)
-            _make_opaque(self._parent(grandparent), name or b".")
+            _make_opaque(self._parent(parent), b".")
         elif not base.startswith(_AUFS_OWN):
             hidden = base.removeprefix(_WHITEOUT)
             if hidden in (b"", b".", b".."):
@@ -251,7 +252,7 @@ class _Tree:
         try:
             descriptor = os.open(base, _NEW_FILE, 0o600, dir_fd=directory)
         except FileExistsError:
-            self._clear(directory, parent, base)
+            self._clear(directory, base)
             descriptor = os.open(base, _NEW_FILE, 0o600, dir_fd=directory)
         try:
             if entry.segments is None:
@@ -276,7 +277,7 @@ class _Tree:
         except FileExistsError:
             status = os.stat(base, dir_fd=directory, follow_symlinks=False)
             if not stat.S_ISDIR(status.st_mode):
-                self._clear(directory, parent, base)
+                self._clear(directory, base)
                 os.mkdir(base, 0o700, dir_fd=directory)
                 if _is_whiteout(status):
                     _make_opaque(directory, base)
@@ -300,9 +301,11 @@ class _Tree:
             source = self._parent(target_parent, make=False)
             status = os.stat(target_base or b".", dir_fd=source, follow_symlinks=False)
         except (FileNotFoundError, NotADirectoryError):
+            status = None
+        if status is None or _is_whiteout(status):
             raise InvalidDocument(
                 f"tar: {quoted(entry.name)} is a hard link to {quoted(entry.link)}, which the layer does not have"
-            ) from None
+            )
         if stat.S_ISDIR(status.st_mode):
             raise InvalidDocument(f"tar: {quoted(entry.name)} is a hard link to the directory {quoted(entry.link)}")
         directory = self._parent(parent)
@@ -311,7 +314,7 @@ class _Tree:
         except FileExistsError:
             if os.path.samestat(status, os.stat(base, dir_fd=directory, follow_symlinks=False)):
                 return
-            self._clear(directory, parent, base)
+            self._clear(directory, base)
             self._hard_link(entry, path, parent, base)
 
     def _symlink(self, entry: Entry, parent: bytes, base: bytes) -> None:
@@ -321,7 +324,7 @@ class _Tree:
         try:
             os.symlink(entry.link, base, dir_fd=directory)
         except FileExistsError:
-            self._clear(directory, parent, base)
+            self._clear(directory, base)
             os.symlink(entry.link, base, dir_fd=directory)
         _own(entry, directory, base)
         os.utime(base, ns=(entry.mtime, entry.mtime), dir_fd=directory, follow_symlinks=False)
@@ -331,7 +334,7 @@ class _Tree:
         try:
             os.mkfifo(base, 0o600, dir_fd=directory)
         except FileExistsError:
-            self._clear(directory, parent, base)
+            self._clear(directory, base)
             os.mkfifo(base, 0o600, dir_fd=directory)
         _own(entry, directory, base)
         os.chmod(base, entry.mode, dir_fd=directory)
@@ -379,9 +382,12 @@ def _is_mapped(number: int, kind: str) -> bool:
 
 
 def _set_xattrs(descriptor: int, entry: Entry) -> None:
-    """Set what the file system and the kernel let us; what would steer the overlay itself is dropped."""
+    """Set what the file system and the kernel let us.
+
+    What would steer the overlay itself is dropped, and what belongs to the machine's own policy, as SELinux labels do.
+    """
     for name, value in entry.xattrs:
-        if name.startswith(_NOT_FOR_IMAGES):
+        if name.startswith(_NOT_FOR_IMAGES) and name != _CAPABILITY:
             continue
         try:
             os.setxattr(descriptor, name, value)

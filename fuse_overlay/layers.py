@@ -92,7 +92,12 @@ def claim(store: str, diff_id: str) -> Partial | int:
                 pass
             lock = _locked(store_fd, name + _PARTIAL)
             if lock is not None:
-                break
+                # Whoever had the lock before may have finished the layer since we looked.
+                held = _hold(store_fd, name)
+                if held is None:
+                    break
+                _wipe(store_fd, name + _PARTIAL, lock)
+                return held
             # Somebody else makes it. Wait for the lock to be let go or turned into a shared one, then look again.
             try:
                 waiting = os.open(name + _PARTIAL, _OPEN, dir_fd=store_fd)
@@ -138,8 +143,10 @@ def discard(partial: Partial) -> None:
     """Remove what there is of a layer that cannot be finished."""
     try:
         os.close(partial.diff_fd)
-        _empty(partial.lock_fd)
-        os.rmdir(digest.encoded(partial.diff_id) + _PARTIAL, dir_fd=partial.store_fd)
+        name = digest.encoded(partial.diff_id) + _PARTIAL
+        if _is_named(partial.store_fd, name, partial.lock_fd):  # or else it is in its place already, or gone
+            _empty(partial.lock_fd)
+            os.rmdir(name, dir_fd=partial.store_fd)
     finally:
         os.close(partial.lock_fd)
         os.close(partial.store_fd)
@@ -188,11 +195,7 @@ def sweep(store: str) -> None:
                 continue
             lock = _locked(store_fd, name)
             if lock is not None:
-                try:
-                    _empty(lock)
-                    os.rmdir(name, dir_fd=store_fd)
-                finally:
-                    os.close(lock)
+                _wipe(store_fd, name, lock)
     finally:
         os.close(store_fd)
 
@@ -236,6 +239,15 @@ def _is_named(store_fd: int, name: str, descriptor: int) -> bool:
         return os.path.samestat(os.stat(name, dir_fd=store_fd, follow_symlinks=False), os.fstat(descriptor))
     except FileNotFoundError:
         return False
+
+
+def _wipe(store_fd: int, name: str, lock: int) -> None:
+    """Remove the directory `name` that is open and locked as `lock`, and let go of it."""
+    try:
+        _empty(lock)
+        os.rmdir(name, dir_fd=store_fd)
+    finally:
+        os.close(lock)
 
 
 def _empty(directory: int) -> None:

@@ -184,7 +184,10 @@ class TarReader:
             self._ended = True
             return None
         fields: tuple[bytes, ...] = _HEADER.unpack(record)
-        wanted = _number(fields[6], "checksum")
+        try:
+            wanted = _number(fields[6], "checksum")
+        except InvalidDocument:
+            wanted = -1
         # The checksum counts its own field as spaces. Adler-32's low half is the sum of all bytes plus one, modulo 65521,
         # and thirty times as fast as sum(); the exact sum, unsigned or as some old writers have it signed, comes second.
         if zlib.adler32(record) & 0xFFFF != (wanted + sum(fields[6]) - 8 * 0x20 + 1) % 65521:

@@ -166,6 +166,10 @@ def _work(store: str, line: socket.socket) -> int:
     os.closerange(3, line.fileno())
     os.closerange(line.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
     os.umask(0o022)
+    try:
+        layers.sweep(store)
+    except OSError:
+        pass  # what is in the way of a layer is found again, and named, when that layer is claimed
     while True:
         request, descriptors, _flags, _address = socket.recv_fds(line, _MESSAGE_SIZE, 1)
         if not request:

@@ -305,6 +305,10 @@ def test_global_headers_hold_until_the_end_and_yield_to_a_members_own() -> None:
     assert (found[b"before"].xattrs, found[b"own"].xattrs) == ((), ((b"user.all", b"yes"),))
 
 
+def test_what_global_headers_say_of_no_member_is_forgotten() -> None:
+    assert only(tar.archive(*[tar.pax({b"comment": b"c" * 100_000}, b"g")] * 5, tar.file(b"f"))).name == b"f"
+
+
 @given(
     values=st.dictionaries(
         st.binary(min_size=1, max_size=20).filter(lambda key: not set(key) & {0, 0x3D}), st.binary(max_size=200)
