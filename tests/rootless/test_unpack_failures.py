@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from fuse_overlay import layers
 from fuse_overlay.unpacker import Unpacker
+from rootless import userns
 from rootless.errors import IntegrityError, InUse, InvalidDocument, PtbError
 from tests import tar_writer as tar
 from tests.rootless import layer_store
@@ -310,6 +311,20 @@ def test_a_crowd_makes_every_layer_once(store: Store) -> None:
     assert len(store.names()) == len(made)
 
 
+def test_who_comes_just_as_a_layer_is_finished_finds_it(store: Store) -> None:
+    """Processes on each other's heels, over layers of nothing: nobody makes a second time what has just been made."""
+
+    def work() -> int:
+        for number in range(3000):
+            found = layers.claim(str(store.place), f"sha256:{number:064x}")
+            os.close(found if isinstance(found, int) else layers.commit(found, 0))
+        return 0
+
+    crowd = [userns.fork_mapped(work) for _ in range(4)]
+    assert [os.waitpid(pid, 0)[1] for pid in crowd] == [0] * 4
+    assert len(store.names()) == 3000
+
+
 def test_a_worker_killed_in_the_middle(store: Store) -> None:
     head, tail = half(LARGE)
     with Unpacker(str(store.place)) as unpacker:
@@ -453,20 +468,23 @@ def test_what_a_killed_removal_leaves_is_swept(store: Store) -> None:
 
 def test_a_removal_while_somebody_comes_to_use_it(store: Store) -> None:
     """Again and again, two at a time: whoever begins gets a layer that is there, or is asked for it."""
-    diff_id = diff_id_of(SOME)
-    with Unpacker(str(store.place)) as warm:
-        assert warm.begin(diff_id_of(b""), "") is not None
-        warm.abort()
-    script = (
-        "import sys\nfrom fuse_overlay import layers\nfrom rootless.errors import InUse\nfrom rootless.userns import run_mapped\n"
-        "def task():\n    for _ in range(3000):\n        try:\n            layers.remove(sys.argv[1], sys.argv[2])\n"
-        "        except InUse:\n            pass\nrun_mapped(task)\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", script, str(store.place), diff_id], env=dict(os.environ) | {"PYTHONPATH": os.getcwd()}
-    ) as remover:
-        rounds = made = 0
-        while remover.poll() is None or rounds == 0:
+    diff_id = store.unpack(SOME)
+    stop_read, stop_write = os.pipe()
+
+    def remove_until_told() -> int:
+        os.close(stop_write)
+        removed = 0
+        while not select.select([stop_read], [], [], 0)[0]:
+            try:
+                removed += layers.remove(str(store.place), diff_id)
+            except InUse:
+                continue
+        return 0 if removed else 1
+
+    remover = userns.fork_mapped(remove_until_told)
+    try:
+        made = 0
+        while made < 20:
             with Unpacker(str(store.place)) as unpacker:
                 pipe = unpacker.begin(diff_id, "")
                 if pipe is not None:
@@ -476,10 +494,9 @@ def test_a_removal_while_somebody_comes_to_use_it(store: Store) -> None:
                     except PtbError as error:
                         assert "was removed by another process" in error.message
                         continue
-                    finally:
-                        rounds += 1
                     made += 1
-                rounds += 1
                 assert len(store.tree(diff_id)) == 4, "it is held, so it is there"
-        assert remover.returncode == 0
-        assert made > 0
+    finally:
+        os.close(stop_write)
+        assert os.waitpid(remover, 0)[1] == 0
+        os.close(stop_read)
