@@ -65,15 +65,19 @@ def create(
     sweep()
     if image == hostbox.IMAGE:
         return add(image, "", (), ())
-    from toolbox.images import pull, stored
+    from toolbox.images import stored
 
-    pull.ensure(image)
-    # From here on nobody can remove the image's layers before the box refers to them.
-    with stored.keeping_layers():
-        found = stored.find(image)
-        if found is None:
-            raise NotFound(f'image "{image}" was removed meanwhile', hint=f"ptb pull {image}")
-        return add(found.name, found.digest, found.config.diff_ids, found.config.env)
+    for missing in (True, False):
+        # Nobody can remove the image's layers before the box refers to them.
+        with stored.keeping_layers():
+            found = stored.find(image)
+            if found is not None:
+                return add(found.name, found.digest, found.config.diff_ids, found.config.env)
+        if missing:
+            from toolbox.images import pull  # with the HTTP client, a third of the time of a first enter
+
+            pull.ensure(image)
+    raise NotFound(f'image "{image}" was removed meanwhile', hint=f"ptb pull {image}")
 
 
 def _absolute(volumes: Sequence[str]) -> list[str]:
