@@ -25,7 +25,7 @@ privileged() { # privileged COMMAND…: as root
 have_packages() { # have_packages NAME…
     command -v apt-get >/dev/null || other_distribution
     # shellcheck disable=SC2016 # dpkg's own variables
-    installed=" $(dpkg-query -W -f '${db:Status-Status}:${Package} ' "$@" 2>/dev/null) "
+    installed=" $(dpkg-query -W -f '${db:Status-Status}:${Package} ' "$@" 2>/dev/null || true) "
     missing=
     for package; do
         case "$installed" in *" installed:$package "*) ;; *) missing="$missing $package" ;; esac

@@ -466,37 +466,36 @@ def test_what_a_killed_removal_leaves_is_swept(store: Store) -> None:
     assert store.names() == []
 
 
-def test_a_removal_while_somebody_comes_to_use_it(store: Store) -> None:
-    """Again and again, two at a time: whoever begins gets a layer that is there, or is asked for it."""
-    diff_id = store.unpack(SOME)
+def test_removals_while_others_come_to_use_the_layer(store: Store) -> None:
+    """Three and three, over a layer of nothing: who has got it can rely on it."""
+    place, diff_id = str(store.place), diff_id_of(SOME)
     stop_read, stop_write = os.pipe()
 
-    def remove_until_told() -> int:
+    def remove() -> int:
         os.close(stop_write)
-        removed = 0
         while not select.select([stop_read], [], [], 0)[0]:
-            try:
-                removed += layers.remove(str(store.place), diff_id)
-            except InUse:
-                continue
-        return 0 if removed else 1
+            with contextlib.suppress(InUse):
+                layers.remove(place, diff_id)
+        return 0
 
-    remover = userns.fork_mapped(remove_until_told)
-    try:
-        made = 0
-        while made < 20:
-            with Unpacker(str(store.place)) as unpacker:
-                pipe = unpacker.begin(diff_id, "")
-                if pipe is not None:
-                    feed(pipe, SOME)
-                    try:
-                        unpacker.commit()
-                    except PtbError as error:
-                        assert "was removed by another process" in error.message
-                        continue
-                    made += 1
-                assert len(store.tree(diff_id)) == 4, "it is held, so it is there"
-    finally:
-        os.close(stop_write)
-        assert os.waitpid(remover, 0)[1] == 0
-        os.close(stop_read)
+    def use() -> int:
+        times = 0
+        for _ in range(12_000):
+            try:
+                found = layers.claim(place, diff_id)
+                held = found if isinstance(found, int) else layers.commit(found, 0)
+            except PtbError as error:
+                assert "was removed by another process" in error.message
+                continue
+            assert layers.present(place, diff_id)
+            times += 1
+            os.close(held)
+        return 0 if times else 1
+
+    removers = [userns.fork_mapped(remove) for _ in range(3)]
+    users = [userns.fork_mapped(use) for _ in range(3)]
+    ends = [os.waitpid(pid, 0)[1] for pid in users]
+    os.close(stop_write)
+    ends += [os.waitpid(pid, 0)[1] for pid in removers]
+    os.close(stop_read)
+    assert ends == [0] * 6
