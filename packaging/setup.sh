@@ -150,7 +150,7 @@ go_on_as_account() { # go_on_as_account ARGUMENT…: root makes an ordinary acco
     chmod -R u+rwX "$copy"
     unset XDG_DATA_HOME XDG_CONFIG_HOME XDG_STATE_HOME XDG_CACHE_HOME
     cd "$copy" && exec runuser -u "$ACCOUNT" -- env HOME="$home" USER="$ACCOUNT" LOGNAME="$ACCOUNT" SHELL=/bin/bash \
-        XDG_RUNTIME_DIR="/run/user/$uid" sh "$copy/packaging/$KIND" "$@"
+        PATH=/usr/local/bin:/usr/bin:/bin XDG_RUNTIME_DIR="/run/user/$uid" sh "$copy/packaging/$KIND" "$@"
 }
 
 set_up() { # set_up ARGUMENT…: returns with $venv made, as an ordinary user

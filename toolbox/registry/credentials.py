@@ -140,7 +140,8 @@ def _ask_helper(helper: str, host: str) -> Credentials | None:
         answer = subprocess.run(
             [program, "get"], input=host.encode(), capture_output=True, timeout=_HELPER_PATIENCE, check=False
         )
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
+        # Permission is denied where PATH has a directory of somebody else's.
         # docker desktop leaves `credsStore` behind when it goes; what is public must still be pullable.
         return None
     except (OSError, subprocess.TimeoutExpired) as error:
