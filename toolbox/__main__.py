@@ -58,6 +58,10 @@ def run(arguments: list[str]) -> int:
         return _help(arguments[1:])
     if arguments[0] == "--version":
         arguments = ["version"]
+    if arguments[0] == "__complete":
+        from toolbox import completion
+
+        return completion.show(arguments[1:])
     name, words = _resolve(arguments)
     if name is None:
         return _help(arguments[:1])

@@ -197,3 +197,18 @@ COMMANDS: dict[str, Command] = {
         },
     ),
 }
+
+# command: {parameter: (kind, words)}: what the shell offers for it
+COMPLETES: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
+    'enter': {'target': ('targets', ()), 'command': ('commands', ()), 'volumes': ('files', ()), 'home': ('directories', ())},
+    'list': {'format': ('words', ('table', 'json'))},
+    'rm': {'names': ('boxes', ())},
+    'pull': {'names': ('images', ()), 'platform': ('words', ('linux/amd64', 'linux/arm64', 'linux/arm/v7', 'linux/ppc64le', 'linux/riscv64', 'linux/s390x')), 'policy': ('words', ('always', 'missing', 'never'))},
+    'images': {'format': ('words', ('table', 'json'))},
+    'rmi': {'names': ('images', ())},
+    'toolbox create': {'container': ('boxes', ()), 'image': ('images', ()), 'distro': ('words', ('arch', 'fedora', 'rhel', 'ubuntu')), 'authfile': ('files', ())},
+    'toolbox enter': {'container': ('boxes', ()), 'distro': ('words', ('arch', 'fedora', 'rhel', 'ubuntu'))},
+    'toolbox run': {'command': ('commands', ()), 'container': ('boxes', ()), 'distro': ('words', ('arch', 'fedora', 'rhel', 'ubuntu'))},
+    'toolbox rm': {'names': ('boxes', ())},
+    'toolbox rmi': {'names': ('images', ())},
+}

@@ -36,7 +36,19 @@ def table() -> str:
         lines.append("        {\n")
         lines += [f"            {option!r}: {target!r},\n" for option, target in named.items()]
         lines.append("        },\n    ),\n")
+    lines.append("}\n\n# command: {parameter: (kind, words)}: what the shell offers for it\n")
+    lines.append("COMPLETES: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {\n")
+    lines += [f"    {name!r}: {completers!r},\n" for name in COMMANDS if (completers := _completers(name))]
     return "".join([*lines, "}\n"])
+
+
+def _completers(name: str) -> dict[str, tuple[str, tuple[str, ...]]]:
+    return {
+        key: (item.kind, item.words)
+        for key, hint in typer_app.hints(typer_app.load(name)).items()
+        for item in getattr(hint, "__metadata__", ())
+        if isinstance(item, options.Completes)
+    }
 
 
 def _described(
