@@ -31,7 +31,8 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_DIRECTORIES = 128
 _LINKS_FOLLOWED_AT_MOST = 40
 _IMPLIED_MODE = 0o755
-_TIME = struct.Struct("=qH")
+_TIME = struct.Struct("=qIH")  # seconds, nanoseconds (as one number they need more than 64 bits), length of the path
+_SECOND = 1_000_000_000
 
 _NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
 _NAMES_AT_FAULT = frozenset((errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR))
@@ -123,7 +124,8 @@ class _Tree:
         """Set the times of all directories."""
         self._scratch.seek(0)
         while head := self._scratch.read(_TIME.size):
-            mtime, length = _TIME.unpack(head)
+            seconds, nanoseconds, length = _TIME.unpack(head)
+            mtime = seconds * _SECOND + nanoseconds
             parent, _slash, base = self._scratch.read(length).rpartition(b"/")
             try:
                 directory = self._parent(parent, make=False)
@@ -289,7 +291,7 @@ class _Tree:
                 _set_xattrs(descriptor, entry)
             finally:
                 os.close(descriptor)
-        self._scratch.write(_TIME.pack(entry.mtime, len(path)) + path)
+        self._scratch.write(_TIME.pack(*divmod(entry.mtime, _SECOND), len(path)) + path)
 
     def _hard_link(self, entry: Entry, path: bytes, parent: bytes, base: bytes) -> None:
         target = _inside(entry.link)

@@ -434,6 +434,51 @@ def test_a_sparse_map_of_very_many_pieces(store: Store) -> None:
     assert memory_of(store, [one] * 3) - memory_of(store, crowd(5)) < 64 << 20
 
 
+# --- numbers to the limit ---
+
+HUGE = (1 << 63) - 1
+SPARSE = {b"GNU.sparse.major": b"0", b"GNU.sparse.minor": b"1", b"GNU.sparse.name": b"f"}
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        pytest.param(tar.file(b"f", mtime=HUGE), id="late"),
+        pytest.param(tar.file(b"f", mtime=-HUGE), id="early"),
+        pytest.param(tar.directory(b"f", pax={b"mtime": b"9" * 99}), id="never"),
+        pytest.param(tar.directory(b"f", pax={b"mtime": b"-" + b"9" * 50 + b".999999999"}), id="before everything"),
+        pytest.param(tar.symlink(b"f", b"x", mtime=HUGE), id="late symlink"),
+        pytest.param(tar.member(b"f", b"6", mode=0o7777777, mtime=HUGE), id="mode"),
+        pytest.param(tar.member(b"f", b"3", device=(1 << 40, 1 << 40)), id="device"),
+        pytest.param(tar.file(b"f", pax={b"SCHILY.xattr.user.\xff\n": b"\0\xff"}), id="attribute"),
+        pytest.param(tar.file(b"f", pax={**SPARSE, b"GNU.sparse.size": b"99999", b"GNU.sparse.map": b""}), id="hole"),
+    ],
+)
+def test_numbers_that_are_taken_as_far_as_they_go(store: Store, member: bytes) -> None:
+    assert list(unpacked(store, member, tar.directory(b"f"))) in ([b"f"], [])
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        pytest.param(tar.file(b"f", uid=(1 << 32) - 2), id="owner"),
+        pytest.param(
+            tar.file(b"f", pax={**SPARSE, b"GNU.sparse.size": b"%d" % HUGE, b"GNU.sparse.map": b""}), id="hole"
+        ),
+        pytest.param(
+            tar.file(
+                b"f", b"x", pax={**SPARSE, b"GNU.sparse.size": b"%d" % HUGE, b"GNU.sparse.map": b"%d,1" % (HUGE - 1)}
+            ),
+            id="offset",
+        ),
+    ],
+)
+def test_numbers_that_are_too_large(store: Store, member: bytes) -> None:
+    with pytest.raises(PtbError, match=r'^layer [0-9a-f]{12}: .*"f"'):
+        store.unpack(tar.archive(member))
+    assert store.names() == []
+
+
 # --- anything at all ---
 
 PARTS = [b"..", b".", b"", b"a", b"b", b"link", b".wh.a", b".wh..wh..opq", b".wh.", b"canary", b"file", b"n" * 256]
@@ -471,4 +516,3 @@ def test_whatever_a_layer_says_it_is_unpacked_or_refused(
         assert store.names() == [diff_id_of(plain)[7:]]
         assert inside(lambda: layers.remove(str(store.place), diff_id_of(plain)))
     assert state(store.place.parent / "canary") == before
-    assert issubclass(InvalidDocument, PtbError)
