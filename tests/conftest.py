@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,9 @@ import pytest
 # The checkout may belong to somebody else; and what fails here must fail everywhere.
 hypothesis.settings.register_profile("ptb", database=None, deadline=None)
 hypothesis.settings.load_profile("ptb")
+
+# Whoever starts the tests in the background has interrupts ignored, and what is ignored is inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
