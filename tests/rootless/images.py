@@ -89,8 +89,8 @@ class ImageRegistry:
 
 
 @contextlib.contextmanager
-def serving(place: Path) -> Iterator[ImageRegistry]:
-    """Run a docker-registry that keeps its things in `place`."""
+def serving(place: Path, *, password: str = "") -> Iterator[ImageRegistry]:
+    """Run a docker-registry that keeps its things in `place`; with a `password` line of htpasswd(1) it wants to be told."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -100,6 +100,10 @@ def serving(place: Path) -> Iterator[ImageRegistry]:
         f"storage: {{filesystem: {{rootdirectory: {place}/store}}, delete: {{enabled: true}}}}\n"
         f"http: {{addr: '{host}'}}\n"
     )
+    if password:
+        (place / "htpasswd").write_text(f"{password}\n")
+        with config.open("a") as stream:
+            stream.write(f"auth: {{htpasswd: {{realm: tests, path: {place}/htpasswd}}}}\n")
     with subprocess.Popen(
         ["docker-registry", "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
@@ -116,6 +120,8 @@ def _await_answer(url: str, process: subprocess.Popen[bytes]) -> None:
     while True:
         try:
             urllib.request.urlopen(url, timeout=5).close()
+        except urllib.error.HTTPError:
+            return  # it wants a password: it is there
         except urllib.error.URLError:
             assert process.poll() is None, "docker-registry ended"
             assert time.monotonic() < deadline
