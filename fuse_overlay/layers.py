@@ -183,16 +183,22 @@ def remove(store: str, diff_id: str) -> bool:
     return True
 
 
+def unfinished(store: str) -> list[str]:
+    """What is being made or removed just now, or was when its process was killed."""
+    try:
+        return [name for name in os.listdir(f"{store}/layers") if name.endswith((_PARTIAL, _REMOVING))]
+    except FileNotFoundError:
+        return []
+
+
 def sweep(store: str) -> None:
     """Remove what killed processes left: layers half made or half removed that nobody has a lock on."""
-    try:
-        store_fd = os.open(f"{store}/layers", _OPEN)
-    except FileNotFoundError:
+    names = unfinished(store)
+    if not names:
         return
+    store_fd = os.open(f"{store}/layers", _OPEN)
     try:
-        for name in os.listdir(store_fd):
-            if not name.endswith((_PARTIAL, _REMOVING)):
-                continue
+        for name in names:
             lock = _locked(store_fd, name)
             if lock is not None:
                 _wipe(store_fd, name, lock)

@@ -85,6 +85,7 @@ class UserEnvironment:
             text=True,
             cwd=self.home,
             env=self.environ,
+            process_group=0,
         )
         self.started.append(process)
         return process

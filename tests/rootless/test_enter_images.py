@@ -239,6 +239,20 @@ def test_kill_9_while_an_image_is_entered_first(user_env: UserEnvironment, debia
     assert result.status == 0, result.stderr
 
 
+def test_what_a_killed_pull_left_goes_with_the_images(user_env: UserEnvironment, debian: str) -> None:
+    process = user_env.start("pull", debian, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if ": pulling" in line:
+            # The group has the puller and its workers: nobody is left to clean up.
+            os.killpg(process.pid, signal.SIGKILL)
+            break
+    process.communicate()
+    assert [path.suffix for path in user_env.layers.iterdir()] in ([".partial"], [])
+    user_env.ptb("rmi", "--all", check=True)
+    assert list(user_env.layers.iterdir()) == []
+
+
 def test_ctrl_c_in_a_pull_leaves_nothing(user_env: UserEnvironment, debian: str) -> None:
     process = user_env.start("pull", debian, stderr=subprocess.PIPE)
     assert process.stderr is not None

@@ -54,7 +54,7 @@ def remove(names: list[str], *, all: bool, force: bool) -> int:  # noqa: A002 - 
 
 
 def collect() -> None:
-    """Remove the layers that no image and no box refers to, unless layers are being added just now."""
+    """Remove the layers that no image and no box refers to, and what killed pulls left, unless layers are being added."""
     place = stored.store()
     with stored.removing_layers() as alone:
         if not alone:
@@ -64,13 +64,14 @@ def collect() -> None:
             if item.image is not None:
                 used.update(item.image.config.diff_ids)
         unused = layers.unused(place, used)
-        if unused:
+        if unused or layers.unfinished(place):
             userns.run_mapped(functools.partial(_remove_layers, place, unused))
 
 
 def _remove_layers(place: str, unused: list[str]) -> None:
     for diff_id in unused:
         layers.remove(place, diff_id)
+    layers.sweep(place)
 
 
 def _named(images: list[StoredImage], text: str) -> dict[str, StoredImage]:
