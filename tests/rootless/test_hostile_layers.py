@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fuse_overlay import layers
 from fuse_overlay.unpacker import Unpacker
-from rootless.errors import InvalidDocument, PtbError
+from rootless.errors import InvalidDocument, KernelError, PtbError
 from tests import tar_writer as tar
 from tests.rootless import layer_store
 from tests.rootless.layer_store import Seen, Store, diff_id_of, feed, inside
@@ -458,10 +458,15 @@ def test_numbers_that_are_taken_as_far_as_they_go(store: Store, member: bytes) -
     assert list(unpacked(store, member, tar.directory(b"f"))) in ([b"f"], [])
 
 
+def test_an_owner_beyond_every_map(store: Store) -> None:
+    with pytest.raises(PtbError, match=r'^layer [0-9a-f]{12}: .*"f"'):
+        store.unpack(tar.archive(tar.file(b"f", uid=(1 << 32) - 2)))
+    assert store.names() == []
+
+
 @pytest.mark.parametrize(
     "member",
     [
-        pytest.param(tar.file(b"f", uid=(1 << 32) - 2), id="owner"),
         pytest.param(
             tar.file(b"f", pax={**SPARSE, b"GNU.sparse.size": b"%d" % HUGE, b"GNU.sparse.map": b""}), id="hole"
         ),
@@ -471,12 +476,19 @@ def test_numbers_that_are_taken_as_far_as_they_go(store: Store, member: bytes) -
             ),
             id="offset",
         ),
+        pytest.param(
+            tar.header(b"f", b"S", prefix=bytes(41 + 96 + 1) + tar.base256((1 << 63) - 1, 12)), id="as large as can be"
+        ),
     ],
 )
-def test_numbers_that_are_too_large(store: Store, member: bytes) -> None:
-    with pytest.raises(PtbError, match=r'^layer [0-9a-f]{12}: .*"f"'):
-        store.unpack(tar.archive(member))
-    assert store.names() == []
+def test_sizes_that_not_every_file_system_takes(store: Store, member: bytes) -> None:
+    try:
+        tree = unpacked(store, member)
+    except KernelError as error:
+        assert error.message.endswith('"f": File too large')
+        assert store.names() == []
+    else:
+        assert tree[b"f"].on_disk < 1 << 20
 
 
 # --- anything at all ---
