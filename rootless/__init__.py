@@ -1,1 +1,3 @@
-"""What the kernel meets: syscalls, id maps, namespaces, mounts. Standard library only."""
+"""What the kernel meets: syscalls, id maps, namespaces, mounts, and the OCI runtime. Standard library only."""
+
+__version__ = "0.1.0"

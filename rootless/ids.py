@@ -156,6 +156,43 @@ def subordinates(etc: str = "/etc") -> Subordinates:
     return Subordinates(uid, gid, name, tuple(uid_ranges), tuple(gid_ranges))
 
 
+def map_ids(pid: int, maps: IdMaps) -> None:
+    """Give the new user namespace of process `pid` any maps that the caller may (user_namespaces(7)).
+
+    Directly where the caller has the capability, or maps nothing but itself; else through newuidmap(1) and
+    newgidmap(1). Raises HostUnfit.
+    """
+    own = len(maps.uids) == len(maps.gids) == 1 and maps.uids[0].length == maps.gids[0].length == 1
+    own = own and maps.uids[0].outside == os.geteuid() and maps.gids[0].outside == os.getegid()
+    if os.geteuid() == 0 or own:
+        try:
+            if os.geteuid() != 0:
+                _write_proc(pid, "setgroups", "deny")
+            _write_proc(pid, "uid_map", _map_text(maps.uids))
+            _write_proc(pid, "gid_map", _map_text(maps.gids))
+        except OSError as error:
+            if own or error.errno != _EPERM:
+                raise HostUnfit(f"the id map was refused: {os.strerror(error.errno or 0)}") from error
+        else:
+            return
+    write_maps(pid, Subordinates(os.geteuid(), os.getegid(), str(os.geteuid()), (), ()), maps)
+
+
+_EPERM = 1
+
+
+def _map_text(ranges: tuple[IdRange, ...]) -> str:
+    return "".join(f"{part.inside} {part.outside} {part.length}\n" for part in ranges)
+
+
+def _write_proc(pid: int, name: str, text: str) -> None:
+    fd = os.open(f"/proc/{pid}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
 def write_maps(pid: int, who: Subordinates, maps: IdMaps) -> None:
     """Give the new user namespace of process `pid` its maps, through newuidmap(1) and newgidmap(1).
 

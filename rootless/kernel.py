@@ -11,7 +11,10 @@ from __future__ import annotations
 import ctypes
 import os
 
+CLONE_PARENT = 0x00008000
 CLONE_NEWNS = 0x00020000
+CLONE_NEWTIME = 0x00000080
+CLONE_INTO_CGROUP = 0x200000000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
 CLONE_NEWIPC = 0x08000000
@@ -21,12 +24,17 @@ CLONE_NEWNET = 0x40000000
 
 MNT_DETACH = 2
 
+MS_RDONLY = 0x1
 MS_NOSUID = 0x2
 MS_NODEV = 0x4
 MS_NOEXEC = 0x8
+MS_BIND = 0x1000
+MS_MOVE = 0x2000
 MS_REC = 0x4000
+MS_UNBINDABLE = 1 << 17
 MS_PRIVATE = 1 << 18
 MS_SLAVE = 1 << 19
+MS_SHARED = 1 << 20
 
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
@@ -48,6 +56,17 @@ MOUNT_ATTR_RDONLY = 0x00000001
 MOUNT_ATTR_NOSUID = 0x00000002
 MOUNT_ATTR_NODEV = 0x00000004
 MOUNT_ATTR_NOEXEC = 0x00000008
+MOUNT_ATTR__ATIME = 0x00000070
+MOUNT_ATTR_NOATIME = 0x00000010
+MOUNT_ATTR_STRICTATIME = 0x00000020
+MOUNT_ATTR_NODIRATIME = 0x00000080
+MOUNT_ATTR_IDMAP = 0x00100000
+MOUNT_ATTR_NOSYMFOLLOW = 0x00200000
+
+PROC_SUPER_MAGIC = 0x9FA0
+DEVPTS_SUPER_MAGIC = 0x1CD1
+SYSFS_MAGIC = 0x62656572
+CGROUP2_SUPER_MAGIC = 0x63677270
 
 RESOLVE_NO_XDEV = 0x01
 RESOLVE_NO_MAGICLINKS = 0x02
@@ -61,16 +80,37 @@ PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
+PR_CAP_AMBIENT_CLEAR_ALL = 4
 PR_SET_KEEPCAPS = 8
+PR_CAPBSET_DROP = 24
+PR_SET_NO_NEW_PRIVS = 38
+
+CLOSE_RANGE_CLOEXEC = 4
+
+KEYCTL_JOIN_SESSION_KEYRING = 1
+
+SECCOMP_SET_MODE_FILTER = 1
 
 _SIGPIPE = 13
 _SIGXFSZ = 25
+
+_MACHINE = os.uname().machine
+_GENERIC = {"clone": 220, "keyctl": 219, "ioprio_set": 30, "sched_setattr": 274, "seccomp": 277, "bpf": 280}
+_BY_MACHINE = {
+    "x86_64": {"clone": 56, "keyctl": 250, "ioprio_set": 251, "sched_setattr": 314, "seccomp": 317, "bpf": 321},
+    "ppc64le": {"clone": 120, "keyctl": 271, "ioprio_set": 273, "sched_setattr": 355, "seccomp": 358, "bpf": 361},
+    "s390x": {"clone": 120, "keyctl": 280, "ioprio_set": 282, "sched_setattr": 345, "seccomp": 348, "bpf": 351},
+}
+_NR = _BY_MACHINE.get(_MACHINE, _GENERIC)
+"""Numbers that differ by architecture; those without a table of their own use asm-generic/unistd.h."""
 
 _NR_OPEN_TREE = 428
 _NR_MOVE_MOUNT = 429
 _NR_FSOPEN = 430
 _NR_FSCONFIG = 431
 _NR_FSMOUNT = 432
+_NR_CLONE3 = 435
+_NR_CLOSE_RANGE = 436
 _NR_OPENAT2 = 437
 _NR_MOUNT_SETATTR = 442
 
@@ -92,6 +132,24 @@ class _MountAttr(ctypes.Structure):
         ("propagation", ctypes.c_uint64),
         ("userns_fd", ctypes.c_uint64),
     )
+
+
+class _CloneArgs(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_uint64)
+        for name in (
+            *("flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "stack_size", "tls"),
+            *("set_tid", "set_tid_size", "cgroup"),
+        )
+    )
+
+
+class _SockFprog(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+class _Statfs(ctypes.Structure):
+    _fields_ = (("type", ctypes.c_long), ("rest", ctypes.c_long * 31))
 
 
 class _CapHeader(ctypes.Structure):
@@ -197,10 +255,10 @@ def fsmount(fd: int, attributes: int) -> int:
 
 
 def mount_setattr(
-    dirfd: int, path: str, flags: int, *, attr_set: int = 0, attr_clr: int = 0, propagation: int = 0
+    dirfd: int, path: str, flags: int, *, attr_set: int = 0, attr_clr: int = 0, propagation: int = 0, userns_fd: int = 0
 ) -> None:
     """Change attributes or propagation of a mount, with AT_RECURSIVE of all below it (mount_setattr(2))."""
-    attributes = _MountAttr(attr_set, attr_clr, propagation, 0)
+    attributes = _MountAttr(attr_set, attr_clr, propagation, userns_fd)
     result = _syscall(
         ctypes.c_long(_NR_MOUNT_SETATTR),
         ctypes.c_int(dirfd),
@@ -266,8 +324,109 @@ def raise_ambient_capabilities() -> None:
             prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number)
 
 
+def set_capabilities(effective: int, permitted: int, inheritable: int) -> None:
+    """Set the three sets of the calling thread, as bit masks by capability number (capset(2))."""
+    header = _CapHeader(_LINUX_CAPABILITY_VERSION_3, 0)
+    data = (_CapData * 2)()
+    for index, half in enumerate(data):
+        shift = 32 * index
+        half.effective = effective >> shift & 0xFFFFFFFF
+        half.permitted = permitted >> shift & 0xFFFFFFFF
+        half.inheritable = inheritable >> shift & 0xFFFFFFFF
+    _check(_libc.capset(ctypes.byref(header), ctypes.byref(data)), "capset")
+
+
+def permitted_capabilities() -> int:
+    """The permitted set of the calling thread, as a bit mask (capget(2))."""
+    header = _CapHeader(_LINUX_CAPABILITY_VERSION_3, 0)
+    data = (_CapData * 2)()
+    _check(_libc.capget(ctypes.byref(header), ctypes.byref(data)), "capget")
+    return int(data[0].permitted) | int(data[1].permitted) << 32
+
+
 def drop_effective_capabilities() -> None:
     """Give up every capability of the calling thread, for good (capset(2))."""
     header = _CapHeader(_LINUX_CAPABILITY_VERSION_3, 0)
     data = (_CapData * 2)()
     _check(_libc.capset(ctypes.byref(header), ctypes.byref(data)), "capset")
+
+
+def clone(flags: int, *, cgroup_fd: int = -1) -> int:
+    """Fork with `flags` (CLONE_NEW…, CLONE_PARENT); the child starts in the cgroup that `cgroup_fd` is (clone3(2)).
+
+    Returns as fork(2) does. The interpreter's own fork handlers do not run, so the caller must have one thread; the
+    call is made without releasing the interpreter's lock, so that both sides hold it on return. Where an outer
+    container's filter hides clone3, clone(2) stands in, and a `cgroup_fd` raises its ENOSYS.
+    """
+    arguments = _CloneArgs(flags=flags, exit_signal=0 if flags & CLONE_PARENT else 17)
+    if cgroup_fd >= 0:
+        arguments.flags |= CLONE_INTO_CGROUP
+        arguments.cgroup = cgroup_fd
+    size = ctypes.c_size_t(ctypes.sizeof(arguments))
+    result = _locked_syscall(ctypes.c_long(_NR_CLONE3), ctypes.byref(arguments), size)
+    if result < 0 and ctypes.get_errno() == 38 and cgroup_fd < 0:
+        zero = ctypes.c_long(0)
+        low = ctypes.c_ulong(flags | (0 if flags & CLONE_PARENT else 17))
+        first, second = (zero, low) if _MACHINE == "s390x" else (low, zero)
+        result = _locked_syscall(ctypes.c_long(_NR["clone"]), first, second, zero, zero, zero)
+    return _check(result, "clone")
+
+
+_locked_syscall = ctypes.PyDLL(None, use_errno=True).syscall
+_locked_syscall.restype = ctypes.c_long
+
+
+def close_range(first: int, last: int, flags: int) -> None:
+    """Close descriptors `first` to `last`, or with CLOSE_RANGE_CLOEXEC have execve close them (close_range(2))."""
+    arguments = (ctypes.c_uint(first), ctypes.c_uint(last), ctypes.c_uint(flags))
+    _check(_syscall(ctypes.c_long(_NR_CLOSE_RANGE), *arguments), "close_range")
+
+
+def filesystem_type(fd: int) -> int:
+    """The magic number of the file system that `fd` is in (fstatfs(2), linux/magic.h)."""
+    status = _Statfs()
+    _check(_libc.fstatfs(ctypes.c_int(fd), ctypes.byref(status)), "fstatfs")
+    return int(status.type) & 0xFFFFFFFF
+
+
+def sethostname(name: str) -> None:
+    """sethostname(2)."""
+    encoded = name.encode()
+    _check(_libc.sethostname(encoded, ctypes.c_size_t(len(encoded))), "sethostname", name)
+
+
+def setdomainname(name: str) -> None:
+    """Set the NIS domain name (setdomainname(2))."""
+    encoded = name.encode()
+    _check(_libc.setdomainname(encoded, ctypes.c_size_t(len(encoded))), "setdomainname", name)
+
+
+def personality(persona: int) -> None:
+    """Set the execution domain (personality(2))."""
+    _check(_libc.personality(ctypes.c_ulong(persona)), "personality")
+
+
+def join_session_keyring(name: str) -> None:
+    """Have a session keyring of the given name, so that the caller's is not inherited (keyctl(2))."""
+    arguments = (ctypes.c_int(KEYCTL_JOIN_SESSION_KEYRING), name.encode(), ctypes.c_long(0), ctypes.c_long(0))
+    _check(_syscall(ctypes.c_long(_NR["keyctl"]), *arguments), "keyctl")
+
+
+def ioprio_set(priority: int) -> None:
+    """The calling process's I/O class and priority (ioprio_set(2))."""
+    arguments = (ctypes.c_int(1), ctypes.c_int(0), ctypes.c_int(priority))
+    _check(_syscall(ctypes.c_long(_NR["ioprio_set"]), *arguments), "ioprio_set")
+
+
+def sched_setattr(attributes: bytes) -> None:
+    """Scheduling policy of the calling thread; `attributes` is struct sched_attr (sched_setattr(2))."""
+    _check(
+        _syscall(ctypes.c_long(_NR["sched_setattr"]), ctypes.c_int(0), attributes, ctypes.c_uint(0)), "sched_setattr"
+    )
+
+
+def seccomp(operation: int, flags: int, program: bytes) -> int:
+    """Load the classic BPF `program`, an array of struct sock_filter (seccomp(2)); returns the listener or 0."""
+    argument = _SockFprog(len(program) // 8, program)
+    arguments = (ctypes.c_uint(operation), ctypes.c_uint(flags), ctypes.byref(argument))
+    return _check(_syscall(ctypes.c_long(_NR["seccomp"]), *arguments), "seccomp")

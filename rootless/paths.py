@@ -13,30 +13,33 @@ from rootless import kernel
 
 CONFINED = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS | kernel.RESOLVE_NO_XDEV
 
+ACROSS_MOUNTS = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
+"""As `CONFINED`, but the walk may pass into what is mounted beneath the root."""
+
 _ENOENT = 2
 _EEXIST = 17
 _ELOOP = 40
 _LINKS_FOLLOWED_AT_MOST = 40
 
 
-def open_in(root_fd: int, path: str, flags: int, mode: int = 0) -> int:
+def open_in(root_fd: int, path: str, flags: int, mode: int = 0, *, how: int = CONFINED) -> int:
     """Open `path` as a process whose root is `root_fd` would; raises OSError."""
-    return kernel.openat2(root_fd, path, flags, mode, CONFINED)
+    return kernel.openat2(root_fd, path, flags, mode, how)
 
 
-def exists_in(root_fd: int, path: str) -> bool:
+def exists_in(root_fd: int, path: str, *, how: int = CONFINED) -> bool:
     """Whether `path` leads to something beneath `root_fd`."""
     try:
-        os.close(open_in(root_fd, path, os.O_PATH))
+        os.close(open_in(root_fd, path, os.O_PATH, how=how))
     except OSError:
         return False
     return True
 
 
-def read_in(root_fd: int, path: str, limit: int = 1 << 20) -> bytes | None:
+def read_in(root_fd: int, path: str, limit: int = 1 << 20, *, how: int = CONFINED) -> bytes | None:
     """At most `limit` bytes of the regular file `path`, or None where there is none that can be read."""
     try:
-        fd = open_in(root_fd, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        fd = open_in(root_fd, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY, how=how)
     except OSError:
         return None
     try:
@@ -49,25 +52,25 @@ def _is_regular(fd: int) -> bool:
     return os.fstat(fd).st_mode & 0o170000 == 0o100000
 
 
-def make_directories(root_fd: int, path: str, mode: int = 0o755) -> int:
+def make_directories(root_fd: int, path: str, mode: int = 0o755, *, how: int = CONFINED) -> int:
     """An O_PATH descriptor of the directory `path`, made with `mode` along with its parents where they are missing.
 
     A dangling symlink on the way is followed and what it points to is made, as a container's root would see it.
     """
-    return _make(root_fd, path, mode, _LINKS_FOLLOWED_AT_MOST)
+    return _make(root_fd, path, mode, _LINKS_FOLLOWED_AT_MOST, how)
 
 
-def _make(root_fd: int, path: str, mode: int, links_left: int) -> int:
+def _make(root_fd: int, path: str, mode: int, links_left: int, how: int) -> int:
     path = path.strip("/") or "."
     try:
-        return open_in(root_fd, path, os.O_PATH | os.O_DIRECTORY)
+        return open_in(root_fd, path, os.O_PATH | os.O_DIRECTORY, how=how)
     except OSError as error:
         if error.errno != _ENOENT or path == ".":
             raise
     parent, _slash, name = path.rpartition("/")
     if name in (".", ".."):
-        return _make(root_fd, parent, mode, links_left)
-    parent_fd = _make(root_fd, parent, mode, links_left)
+        return _make(root_fd, parent, mode, links_left, how)
+    parent_fd = _make(root_fd, parent, mode, links_left, how)
     try:
         os.mkdir(name, mode, dir_fd=parent_fd)
         os.chmod(name, mode, dir_fd=parent_fd, follow_symlinks=True)
@@ -80,23 +83,23 @@ def _make(root_fd: int, path: str, mode: int, links_left: int) -> int:
             if links_left == 0:
                 raise OSError(_ELOOP, os.strerror(_ELOOP), path) from None
             aim = target if target.startswith("/") else f"{parent}/{target}"
-            return _make(root_fd, aim, mode, links_left - 1)
+            return _make(root_fd, aim, mode, links_left - 1, how)
     finally:
         os.close(parent_fd)
-    return open_in(root_fd, path, os.O_PATH | os.O_DIRECTORY)
+    return open_in(root_fd, path, os.O_PATH | os.O_DIRECTORY, how=how)
 
 
-def make_mount_point(root_fd: int, path: str, *, directory: bool) -> int:
+def make_mount_point(root_fd: int, path: str, *, directory: bool, how: int = CONFINED) -> int:
     """An O_PATH descriptor of `path`, made as an empty directory or file where there is nothing to mount upon."""
     if directory:
-        return make_directories(root_fd, path)
+        return make_directories(root_fd, path, how=how)
     try:
-        return open_in(root_fd, path, os.O_PATH)
+        return open_in(root_fd, path, os.O_PATH, how=how)
     except OSError as error:
         if error.errno != _ENOENT:
             raise
     parent, _slash, name = path.strip("/").rpartition("/")
-    parent_fd = make_directories(root_fd, parent)
+    parent_fd = make_directories(root_fd, parent, how=how)
     try:
         _unlink_dangling(name, parent_fd)
         os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=parent_fd))

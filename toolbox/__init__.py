@@ -1,3 +1,3 @@
 """What the user meets: the command line, boxes, images and registries."""
 
-__version__ = "0.1.0"
+from rootless import __version__ as __version__

@@ -1,0 +1,295 @@
+"""The child side of `create`: from the first instruction in new namespaces to execve(2). Reads top to bottom.
+
+    launch                                  init
+    clone ────────────────────────────────▶ first words: time namespace, oom score
+    id maps, cgroup; go, with the state ──▶ root of the namespace; cgroup namespace, host name, sysctl
+                                            root file system, mounts, devices, terminal
+    ◀───────────────────────────── hooks ── (only if there are any)
+    prestart, createRuntime; go ──────────▶ createContainer; masks; pivot
+    ◀───────────────────────────── ready ──
+    state and pid written; commit ────────▶ waits on start.sock
+    start ────────────────────────────────▶ startContainer; the process itself
+
+Nothing may be imported after the pivot: the interpreter's files are gone.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]
+import _socket
+import fcntl
+import os
+import struct
+
+from rootless import channel, hooks, json_text, kernel, paths, process, procfs, rootfs, tty
+from rootless.errors import CommandNotRunnable, KernelError, PtbError
+from rootless.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from rootless.channel import Channel
+    from rootless.spec import Process, Spec
+
+
+@record
+class Setup:
+    """What init needs besides the configuration, opened before it was forked.
+
+    `prepared` holds bind mounts cloned with the caller's privileges, by index; `listener` is start.sock and `waiting`
+    the lock that tells created from running; `console` the socket for the terminal's master, or None to send it over
+    the channel; `notify` the socket for a seccomp listener; `reaper` whether PID 1 stays as an init.
+    """
+
+    spec: Spec
+    process: Process
+    bundle: str
+    rootfs: str
+    prepared: dict[int, int]
+    listener: _socket.socket
+    waiting: int
+    console: _socket.socket | None
+    filter: tuple[bytes, int] | None
+    notify: _socket.socket | None
+    notify_metadata: str
+    preserved: int
+    last_capability: int
+    keep_groups: bool
+    pivot: bool
+    reaper: bool
+    environment: dict[str, str]
+
+
+def run(setup: Setup, parent: Channel) -> NoReturn:
+    """Be the container's init; what fails is said to whoever waits, and ends it."""
+    teller = parent
+    try:
+        state, root_fd, proc_fd = _build(setup, parent)
+        parent.send("ready")
+        parent.expect("commit")
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, 0)
+        parent.close()
+        teller = _await_start(setup.listener)
+        os.close(root_fd)
+        hooks.run_all("startContainer", setup.spec.hooks["startContainer"], state | {"status": "created"}, {})
+        _execute(setup, proc_fd, state)
+    except (PtbError, OSError) as error:
+        teller.fail(error)
+    os._exit(1)
+
+
+def _build(setup: Setup, parent: Channel) -> tuple[dict[str, object], int, int]:
+    spec = setup.spec
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, _signal.SIGKILL)
+    os.setsid()
+    os.umask(0)
+    if setup.process.oom_score_adjustment is not None:
+        set_oom_score(setup.process.oom_score_adjustment)
+    if spec.linux.namespaces.get("time") == "":
+        _enter_time_namespace(spec)
+    state: dict[str, object] = json_text.parse(parent.expect("go"), "state")
+    if "user" in spec.linux.namespaces:
+        become_namespace_root(keep_groups=setup.keep_groups)
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, _signal.SIGKILL)
+    if spec.linux.namespaces.get("cgroup") == "":
+        kernel.unshare(kernel.CLONE_NEWCGROUP)
+    if spec.linux.namespaces.get("network") == "":
+        _bring_loopback_up()
+    if spec.hostname:
+        kernel.sethostname(spec.hostname)
+    if spec.domainname:
+        kernel.setdomainname(spec.domainname)
+    null = rootfs.open_null()
+    proc_fd = procfs.open_private()
+    procfs.set_sysctls(proc_fd, spec.linux.sysctl)
+    root_fd = rootfs.attach_root(spec, setup.rootfs)
+    rootfs.mount_all(root_fd, spec, setup.bundle, setup.prepared)
+    if rootfs.has_own_dev(spec):
+        rootfs.make_devices(root_fd, spec, bind="user" in spec.linux.namespaces)
+    os.close(paths.make_directories(root_fd, setup.process.directory, how=paths.ACROSS_MOUNTS))
+    if setup.process.terminal:
+        _open_terminal(setup, root_fd, parent)
+    if spec.hooks["prestart"] or spec.hooks["createRuntime"]:
+        parent.send("hooks")
+        parent.expect("go")
+    hooks.run_all("createContainer", spec.hooks["createContainer"], state, setup.environment)
+    rootfs.finish(root_fd, spec, null)
+    os.close(null)
+    rootfs.enter(root_fd, pivot=setup.pivot)
+    _check_command(setup.process)
+    return state, root_fd, proc_fd
+
+
+def set_oom_score(adjustment: int) -> None:
+    """Set the caller's /proc/self/oom_score_adj (proc(5)); to be done while it is still its own file."""
+    try:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as stream:
+            stream.write(str(adjustment))
+    except OSError as error:
+        with open("/proc/self/oom_score_adj", encoding="ascii") as stream:
+            now = int(stream.read())
+        if now == adjustment:
+            return
+        hint = f"an ordinary user may only raise it: it is {now} now" if adjustment < now else None
+        raise KernelError("setting", "process.oomScoreAdj", error.errno or 0, hint=hint) from error
+
+
+def _enter_time_namespace(spec: Spec) -> None:
+    """Make one and go in: offsets can be set only while nobody is inside (time_namespaces(7))."""
+    try:
+        kernel.unshare(kernel.CLONE_NEWTIME)
+        if spec.linux.time_offsets:
+            text = "".join(f"{clock} {seconds} {nanos}\n" for clock, seconds, nanos in spec.linux.time_offsets)
+            with open("/proc/self/timens_offsets", "w", encoding="ascii") as stream:
+                stream.write(text)
+        namespace = os.open("/proc/self/ns/time_for_children", os.O_RDONLY | os.O_CLOEXEC)
+        kernel.setns(namespace, kernel.CLONE_NEWTIME)
+        os.close(namespace)
+    except OSError as error:
+        raise KernelError("making", "a time namespace", error.errno or 0) from error
+
+
+def become_namespace_root(*, keep_groups: bool) -> None:
+    """Turn into root of the user namespace, or into whoever is first in its map where that has no root."""
+    with open("/proc/self/uid_map", encoding="ascii") as uids, open("/proc/self/gid_map", encoding="ascii") as gids:
+        uid, gid = (_root_of([line.split() for line in lines]) for lines in (uids, gids))
+    if not keep_groups:
+        try:
+            os.setgroups([])
+        except OSError:
+            pass  # denied for good where only one id is mapped
+    os.setresgid(gid, gid, gid)
+    kernel.prctl(kernel.PR_SET_KEEPCAPS, 1)
+    os.setresuid(uid, uid, uid)
+    permitted = kernel.permitted_capabilities()
+    kernel.set_capabilities(permitted, permitted, 0)
+
+
+def _root_of(ranges: list[list[str]]) -> int:
+    starts = sorted(int(fields[0]) for fields in ranges)
+    return starts[0] if starts else 0
+
+
+def _bring_loopback_up() -> None:
+    interface = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+    try:
+        flags_get, flags_set, up = 0x8913, 0x8914, 0x1 | 0x40
+        request = struct.pack("16sH22x", b"lo", 0)
+        flags = struct.unpack("16sH22x", fcntl.ioctl(interface.fileno(), flags_get, request))[1]
+        fcntl.ioctl(interface.fileno(), flags_set, struct.pack("16sH22x", b"lo", flags | up))
+    finally:
+        interface.close()
+
+
+def _open_terminal(setup: Setup, root_fd: int, parent: Channel) -> None:
+    master, slave = tty.open_terminal(root_fd)
+    if setup.process.console_size is not None:
+        tty.set_size(master, *setup.process.console_size)
+    if rootfs.has_own_dev(setup.spec):
+        rootfs.attach_console(root_fd, slave)
+    if setup.console is not None:
+        tty.send_master(setup.console, master)
+        setup.console.close()
+    else:
+        parent.send("terminal", "", master)
+    os.close(master)
+    try:
+        os.fchown(slave, setup.process.user.uid, -1)
+    except OSError:
+        pass  # not mapped: the process may still use what it inherits
+    tty.take(slave)
+    os.close(slave)
+
+
+def _check_command(wanted: Process) -> None:
+    """Fail `create` where the command is plainly not there, as runc does, and not only `start`."""
+    name = wanted.arguments[0]
+    if "/" in name and not name.startswith("/"):
+        return
+    environment = dict(entry.partition("=")[::2] for entry in wanted.environment)
+    try:
+        process.find_executable(name, environment)
+    except CommandNotRunnable:
+        return  # the process's own user may see that differently
+
+
+def _await_start(listener: _socket.socket) -> Channel:
+    """Wait for someone who says `start`; those who connect and go away do not count."""
+    while True:
+        caller = channel.accept(listener)
+        word, _text, _descriptor = caller.receive()
+        if word == "start":
+            listener.close()
+            return caller
+        caller.close()
+
+
+def _execute(setup: Setup, proc_fd: int, state: dict[str, object]) -> NoReturn:
+    filter_ = None
+    if setup.filter is not None:
+        deliver = None
+        if setup.notify is not None:
+            deliver = notify_deliverer(setup.notify, setup.notify_metadata, state)
+        filter_ = process.Filter(*setup.filter, deliver)
+    around = process.Around(
+        proc_fd=proc_fd,
+        filter=filter_,
+        preserved=setup.preserved,
+        last_capability=setup.last_capability,
+        keep_groups=setup.keep_groups,
+        personality=setup.spec.linux.personality,
+    )
+    if setup.reaper:
+        _stay_as_reaper()
+    process.become(setup.process, around, lambda: None)
+
+
+class notify_deliverer:  # noqa: N801 # a function with what it was made from
+    """Sends a seccomp listener with the state of its process to the agent (config-linux.md, containerProcessState)."""
+
+    def __init__(self, agent: _socket.socket, metadata: str, state: dict[str, object]) -> None:
+        content = {
+            "ociVersion": state["ociVersion"],
+            "fds": ["seccompFd"],
+            "pid": state["pid"],
+            "metadata": metadata,
+            "state": state,
+        }
+        self._text = json_text.dump(content).encode(errors="surrogateescape")
+        self._agent = agent
+
+    def __call__(self, listener: int) -> None:
+        rights = struct.pack("i", listener)
+        self._agent.sendmsg([self._text], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+
+
+def _stay_as_reaper() -> None:
+    """Fork the process that goes on, and stay PID 1: reap orphans, pass signals on, end as the process ends."""
+    forwarded = {number for number in range(1, 65) if number not in (9, 17, 19, 32, 33)}
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, forwarded | {17})
+    child = os.fork()
+    if child == 0:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
+        return
+    kernel.set_process_name(b"init")
+    kernel.close_range(0, 0xFFFFFFFF, 0)
+    while True:
+        number = _signal.sigwait(forwarded | {17})
+        if number != 17:
+            try:
+                os.kill(child, number)
+            except OSError:
+                pass
+            continue
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                os._exit(1)
+            if pid == 0:
+                break
+            if pid == child:
+                code = os.waitstatus_to_exitcode(status)
+                os._exit(code if code >= 0 else 128 - code)

@@ -1,0 +1,410 @@
+"""The parent side of `create`: from a bundle to an init that waits to be started (see `container_init` for the order).
+
+Whatever fails, or whoever kills this process, nothing is left but what `delete --force` clears: init dies with its
+parent until the container is on record.
+"""
+
+from __future__ import annotations
+
+import _socket
+import fcntl
+import os
+
+from rootless import capabilities, channel, container_init, container_mounts, hooks, ids, json_text, kernel, processes
+from rootless import spec as spec_module
+from rootless import state as state_module
+from rootless.errors import HostUnfit, InvalidDocument, KernelError, NotFound, PtbError, UsageError
+from rootless.ids import IdMaps
+from rootless.record import record
+from rootless.state import State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rootless.channel import Channel
+    from rootless.container_init import Setup
+    from rootless.spec import Process, Spec
+
+CLONE_FLAGS = {
+    "user": kernel.CLONE_NEWUSER,
+    "mount": kernel.CLONE_NEWNS,
+    "pid": kernel.CLONE_NEWPID,
+    "network": kernel.CLONE_NEWNET,
+    "ipc": kernel.CLONE_NEWIPC,
+    "uts": kernel.CLONE_NEWUTS,
+    "cgroup": kernel.CLONE_NEWCGROUP,
+    "time": kernel.CLONE_NEWTIME,
+}
+_LATER = ("cgroup", "time")
+"""Namespaces that init makes itself: the first once it is in its cgroup, the second once its offsets are known."""
+
+_EPERM = 1
+
+
+@record
+class Request:
+    """What `create` and `run` are asked for; paths are absolute, empty where not given."""
+
+    root: str
+    id: str
+    bundle: str
+    console_socket: str = ""
+    pid_file: str = ""
+    preserve_fds: int = 0
+    pivot: bool = True
+    systemd_cgroup: bool = False
+    cgroup_disabled: bool = False
+    reaper: bool = False
+    keep_terminal: bool = False
+
+
+@record
+class Created:
+    """A container that waits to be started; `master` is its terminal if the caller keeps it, else -1."""
+
+    state: State
+    spec: Spec
+    master: int
+
+
+def create(request: Request) -> Created:
+    """Create a container. Raises PtbError, and then it does not exist."""
+    text, document = spec_module.load(f"{request.bundle}/config.json")
+    spec = spec_module.read_spec(document)
+    if spec.process is None:
+        raise InvalidDocument(f"{request.bundle}/config.json: process is missing")
+    process = _with_listened_descriptors(spec.process, request)
+    preserved = request.preserve_fds + int(os.environ.get("LISTEN_FDS", "0"))
+    check_terminal(process.terminal, request.console_socket, keeps=request.keep_terminal)
+    directory = state_module.make(request.root, request.id)
+    held = state_module.lock(directory)
+    try:
+        state_module.write(directory, "config.json", text)
+        return _create_in(request, spec, process, preserved, directory)
+    except BaseException:
+        state_module.forget(request.root, request.id)
+        raise
+    finally:
+        os.close(held)
+        os.close(directory)
+
+
+def check_terminal(terminal: bool, console_socket: str, *, keeps: bool) -> None:
+    """Raises UsageError where a terminal has nobody to go to, or a console socket nothing to get."""
+    if terminal and not console_socket and not keeps:
+        raise UsageError("process.terminal is true but nobody takes the terminal", hint="give a --console-socket")
+    if console_socket and not terminal:
+        raise UsageError("a --console-socket is given but process.terminal is false")
+
+
+def _with_listened_descriptors(process: Process, request: Request) -> Process:
+    """Socket activation passes through: the process is told of what it inherits (sd_listen_fds(3))."""
+    count = os.environ.get("LISTEN_FDS", "")
+    if not count.isdecimal() or count == "0":
+        return process
+    extra = [f"LISTEN_FDS={count}", "LISTEN_PID=1"]
+    if "LISTEN_FDNAMES" in os.environ:
+        extra.append(f"LISTEN_FDNAMES={os.environ['LISTEN_FDNAMES']}")
+    fields = {name: getattr(process, name) for name in process.__match_args__}
+    return spec_module.Process(**{**fields, "environment": (*process.environment, *extra)})
+
+
+def _create_in(request: Request, spec: Spec, process: Process, preserved: int, directory: int) -> Created:
+    rootfs = os.path.normpath(os.path.join(request.bundle, spec.root_path))
+    if not os.path.isdir(rootfs):
+        raise NotFound(f'the root file system "{rootfs}" is not a directory')
+    new_user = spec.linux.namespaces.get("user") == ""
+    if os.geteuid() != 0 and "user" not in spec.linux.namespaces:
+        raise HostUnfit(
+            "an ordinary user needs a user namespace in linux.namespaces", hint="ptb-runtime spec --rootless"
+        )
+    listener = channel.listen(directory, "start.sock")
+    waiting = os.open("waiting", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=directory)
+    fcntl.flock(waiting, fcntl.LOCK_EX)
+    filter_, notify = compile_filter(spec)
+    prepared = _prepare_sources(spec, request.bundle, new_user=new_user)
+    setup = container_init.Setup(
+        spec=spec,
+        process=process,
+        bundle=request.bundle,
+        rootfs=rootfs,
+        prepared=prepared,
+        listener=listener,
+        waiting=waiting,
+        console=channel.connect_path(request.console_socket) if request.console_socket else None,
+        filter=filter_,
+        notify=notify,
+        notify_metadata=(spec.linux.seccomp or {}).get("listenerMetadata", ""),
+        preserved=preserved,
+        last_capability=capabilities.last_capability(),
+        keep_groups=spec.annotations.get("run.oci.keep_original_groups") == "1",
+        pivot=request.pivot,
+        reaper=request.reaper,
+        environment=dict(os.environ),
+    )
+    from rootless import container_cgroup
+
+    cgroup = container_cgroup.plan(spec, request.id, systemd=request.systemd_cgroup)
+    state = State(
+        id=request.id,
+        version=spec.version,
+        pid=0,
+        started=0,
+        boot=processes.boot_id(),
+        bundle=request.bundle,
+        rootfs=rootfs,
+        created=_now(),
+        owner=os.geteuid(),
+        annotations=spec.annotations,
+        cgroup=cgroup,
+        user_namespace="user" in spec.linux.namespaces,
+    )
+    state_module.save(directory, state)
+    here, there = channel.pair()
+    pid = -1
+    hooked = False
+    try:
+        container_cgroup.make(cgroup, spec)
+        pid = _fork_init(spec, setup, here, there)
+        there.close()
+        listener.close()
+        os.close(waiting)
+        started = processes.start_time(pid)
+        if started is None:
+            here.expect("ready")
+        state = State(**{**_fields(state), "pid": pid, "started": started})
+        if new_user:
+            ids.map_ids(pid, _maps_of(spec))
+        container_cgroup.enter(cgroup, spec, pid)
+        state_module.save(directory, state)
+        hooked = True
+        master = _accompany(spec, state, here)
+        if request.pid_file:
+            write_pid_file(request.pid_file, pid)
+        here.send("commit")
+        here.close()
+        return Created(state, spec, master)
+    except BaseException:
+        if pid > 0:
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+        container_cgroup.remove(cgroup)
+        if hooked:
+            run_poststop(state, spec)
+        raise
+
+
+def _maps_of(spec: Spec) -> IdMaps:
+    """The configured id maps; without any, as crun has it: all the ids an ordinary user has, itself as root.
+
+    Raises InvalidDocument where root gives none, since its own ids are not for containers.
+    """
+    if spec.linux.uid_mappings:
+        return IdMaps(spec.linux.uid_mappings, spec.linux.gid_mappings)
+    if os.geteuid() == 0:
+        raise InvalidDocument("a new user namespace needs linux.uidMappings and linux.gidMappings")
+    try:
+        return ids.subordinates().default_maps()
+    except HostUnfit:
+        return IdMaps((ids.IdRange(0, os.geteuid(), 1),), (ids.IdRange(0, os.getegid(), 1),))
+
+
+def _fields(state: State) -> dict[str, Any]:
+    return {name: getattr(state, name) for name in State.__match_args__}
+
+
+def _now() -> str:
+    """The time in UTC as RFC 3339 has it, with nanoseconds."""
+    import time
+
+    now = time.time_ns()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 10**9)) + f".{now % 10**9:09}Z"
+
+
+def _accompany(spec: Spec, state: State, here: Channel) -> int:
+    """Take init through to `ready`; returns the terminal's master if it sent it here. Raises PtbError."""
+    document = state_module.document(state, "creating")
+    here.send("go", json_text.dump(document))
+    master = -1
+    while True:
+        word, _text, descriptor = here.receive()
+        if word == "terminal":
+            master = descriptor
+        elif word == "hooks":
+            for name in ("prestart", "createRuntime"):
+                hooks.run_all(name, spec.hooks[name], document, dict(os.environ))
+            here.send("go")
+        elif word == "ready":
+            return master
+        else:
+            raise PtbError(f'the init of container "{state.id}" died')
+
+
+def run_poststop(state: State, spec: Spec) -> None:
+    """Run the poststop hooks, each whatever becomes of the others; what fails is a warning (runtime.md, Lifecycle)."""
+    run_and_warn("poststop", spec, state_module.document(state, "stopped"))
+
+
+def run_and_warn(name: str, spec: Spec, document: dict[str, object]) -> None:
+    """Run hooks whose failure changes nothing."""
+    for hook in spec.hooks[name]:
+        try:
+            hooks.run_all(name, (hook,), document, dict(os.environ))
+        except PtbError as error:
+            os.write(2, f"ptb-runtime: warning: {error.message}\n".encode(errors="replace"))
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """Write the pid to `path`, whole or not at all. Raises KernelError."""
+    temporary = f"{os.path.dirname(path) or '.'}/.{os.path.basename(path)}.{os.getpid()}"
+    try:
+        with open(temporary, "w", encoding="ascii") as stream:
+            stream.write(str(pid))
+        os.rename(temporary, path)
+    except OSError as error:
+        raise KernelError("writing", f'pid file "{path}"', error.errno or 0) from error
+
+
+def compile_filter(spec: Spec) -> tuple[tuple[bytes, int] | None, _socket.socket | None]:
+    """The compiled linux.seccomp with its flags, and a connection to the agent of its notify action. Raises PtbError."""
+    profile = spec.linux.seccomp
+    if not profile:
+        return None, None
+    from rootless import seccomp_load
+
+    flags = seccomp_load.filter_flags(profile)
+    program = seccomp_load.cached_program(profile, os.uname().machine, seccomp_load.cache_directory())
+    notify = None
+    if flags & seccomp_load.NEW_LISTENER:
+        path = profile.get("listenerPath") or ""
+        if not path:
+            raise InvalidDocument("linux.seccomp.listenerPath is missing: SCMP_ACT_NOTIFY needs someone to notify")
+        notify = channel.connect_path(path)
+    return (program, flags), notify
+
+
+def _prepare_sources(spec: Spec, bundle: str, *, new_user: bool) -> dict[int, int]:
+    """Clone what init, in another user namespace than this process, may not reach or not map."""
+    prepared = {}
+    for index, mount in enumerate(spec.mounts):
+        options = set(mount.options)
+        if mount.type != "bind" and not options & {"bind", "rbind"}:
+            if mount.uid_mappings or options & {"idmap", "ridmap"}:
+                raise InvalidDocument(f'mount "{mount.destination}": only bind mounts can have ids of their own')
+            continue
+        mapped = bool(mount.uid_mappings) or bool(options & {"idmap", "ridmap"})
+        if not mapped and not (new_user and os.geteuid() == 0):
+            continue
+        userns = -1
+        if mapped:
+            userns = _user_namespace_for(mount, spec)
+        try:
+            prepared[index] = container_mounts.clone_source(mount, bundle, userns_fd=userns)
+        finally:
+            if userns >= 0:
+                os.close(userns)
+        if not any(flag.lstrip("r") in ("hared", "shared") for flag in mount.options):
+            deep = kernel.AT_EMPTY_PATH | kernel.AT_RECURSIVE
+            kernel.mount_setattr(prepared[index], "", deep, propagation=kernel.MS_SLAVE)
+    return prepared
+
+
+def _user_namespace_for(mount: spec_module.Mount, spec: Spec) -> int:
+    """A user namespace with the mount's id maps, or with the container's own for a bare `idmap`. Raises PtbError."""
+    uids, gids = (
+        mount.uid_mappings or spec.linux.uid_mappings,
+        mount.gid_mappings or spec.linux.gid_mappings,
+    )
+    if not uids or not gids:
+        raise InvalidDocument(f'mount "{mount.destination}": idmap needs uidMappings and gidMappings')
+    ready_read, ready_write = os.pipe()
+    pid = kernel.clone(kernel.CLONE_NEWUSER)
+    if pid == 0:
+        os.close(ready_write)
+        os.read(ready_read, 1)
+        os._exit(0)
+    try:
+        os.close(ready_read)
+        ids.map_ids(pid, IdMaps(uids, gids))
+        return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(ready_write)
+        os.waitpid(pid, 0)
+
+
+def _fork_init(spec: Spec, setup: Setup, here: Channel, there: Channel) -> int:
+    """Fork init into its namespaces; returns its pid. Raises PtbError."""
+    flags = 0
+    joined: dict[str, int] = {}
+    for kind, path in spec.linux.namespaces.items():
+        if not path and kind not in _LATER:
+            flags |= CLONE_FLAGS[kind]
+        elif path:
+            try:
+                joined[kind] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                raise KernelError("joining", f'{kind} namespace "{path}"', error.errno or 0) from error
+    if not joined:
+        return _clone(flags, setup, here, there)
+    first = os.fork()
+    if first == 0:
+        try:
+            join_namespaces(joined)
+            pid = _clone(flags | kernel.CLONE_PARENT, setup, here, there)
+            there.send("forked", str(pid))
+        except (PtbError, OSError) as error:
+            there.fail(error)
+        os._exit(0)
+    for fd in joined.values():
+        os.close(fd)
+    os.waitpid(first, 0)
+    return int(here.expect("forked"))
+
+
+def _clone(flags: int, setup: Setup, here: Channel, there: Channel) -> int:
+    try:
+        pid = kernel.clone(flags)
+    except OSError as error:
+        if flags & kernel.CLONE_NEWUSER:
+            from rootless.userns import explain_refusal
+
+            raise explain_refusal(error.errno or 0) from error
+        raise KernelError("making", "the container's namespaces", error.errno or 0) from error
+    if pid == 0:
+        here.close()
+        container_init.run(setup, there)
+    return pid
+
+
+def join_namespaces(joined: dict[str, int]) -> None:
+    """Enter namespaces by descriptor: those the caller may enter as it is, then the user namespace, then the rest.
+
+    Which order works depends on who owns each (setns(2)). Raises KernelError.
+    """
+    waiting = dict(joined)
+    user = waiting.pop("user", None)
+    if user is not None:
+        for kind in list(waiting):
+            if kind != "mount" and _try_join(waiting[kind], kind):
+                del waiting[kind]
+        try:
+            kernel.setns(user, kernel.CLONE_NEWUSER)
+        except OSError as error:
+            if error.errno != 22:  # it is the caller's own already
+                raise KernelError("joining", "the user namespace", error.errno or 0) from error
+    for kind in sorted(waiting, key=lambda kind: kind == "mount"):
+        try:
+            kernel.setns(waiting[kind], CLONE_FLAGS[kind])
+        except OSError as error:
+            raise KernelError("joining", f"the {kind} namespace", error.errno or 0) from error
+
+
+def _try_join(fd: int, kind: str) -> bool:
+    try:
+        kernel.setns(fd, CLONE_FLAGS[kind])
+    except OSError as error:
+        if error.errno != _EPERM:
+            raise KernelError("joining", f"the {kind} namespace", error.errno or 0) from error
+        return False
+    return True

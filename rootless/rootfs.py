@@ -1,0 +1,229 @@
+"""A container's root file system, built from the host's side before anything of the image runs.
+
+In order: the root is cloned and attached, the configured mounts go on it, then devices and links in /dev, then, after
+the hooks, what is masked or read-only; last the pivot. Every step works by descriptor (see `paths`).
+"""
+
+from __future__ import annotations
+
+import os
+
+from rootless import container_mounts, kernel, paths
+from rootless.errors import KernelError, PtbError
+from rootless.spec import Device
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.spec import Spec
+
+_EEXIST, _EPERM = 17, 1
+
+DEFAULT_DEVICES = tuple(
+    Device("c", f"/dev/{name}", major, minor, 0o666, 0, 0)
+    for name, major, minor in (
+        *(("null", 1, 3), ("zero", 1, 5), ("full", 1, 7)),
+        *(("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)),
+    )
+)
+"""What every container has (config-linux.md, default devices)."""
+
+_LINKS = (
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+)
+
+_PROPAGATION = {
+    "private": kernel.MS_PRIVATE,
+    "slave": kernel.MS_SLAVE,
+    "shared": kernel.MS_SHARED,
+    "unbindable": kernel.MS_UNBINDABLE,
+}
+
+
+def attach_root(spec: Spec, rootfs: str) -> int:
+    """Mount a copy of the tree at `rootfs` upon itself, cut off from the host, and return its descriptor.
+
+    Raises KernelError.
+    """
+    wanted = spec.linux.rootfs_propagation
+    try:
+        if wanted not in ("shared", "rshared"):
+            private = wanted in ("private", "rprivate", "unbindable", "runbindable")
+            kernel.mount("", "/", None, kernel.MS_REC | (kernel.MS_PRIVATE if private else kernel.MS_SLAVE))
+        point = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        if wanted in ("shared", "rshared"):
+            _make_mount_private(point)
+        root = kernel.open_tree(point, "", kernel.OPEN_TREE_CLONE | kernel.AT_RECURSIVE | kernel.AT_EMPTY_PATH)
+        kernel.move_mount(root, point)
+        os.close(point)
+    except OSError as error:
+        raise KernelError("mounting", f'the root file system "{rootfs}"', error.errno or 0) from error
+    return root
+
+
+def _make_mount_private(fd: int) -> None:
+    """Make the mount that holds `fd` private, since pivot_root(2) refuses a new root whose parent is shared."""
+    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as stream:
+        identity = next(line.split()[1] for line in stream if line.startswith("mnt_id:"))
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
+        for line in stream:
+            fields = line.split()
+            if fields[0] == identity:
+                path = fields[4].encode("utf-8", "surrogateescape").decode("unicode_escape")
+                kernel.mount("", path, None, kernel.MS_PRIVATE)
+
+
+def mount_all(root_fd: int, spec: Spec, bundle: str, prepared: dict[int, int]) -> None:
+    """Perform the configured mounts in order; `prepared` holds sources cloned beforehand, by index. Raises PtbError."""
+    for index, mount in enumerate(spec.mounts):
+        container_mounts.perform(root_fd, mount, bundle, spec.linux.mount_label, prepared.get(index, -1))
+
+
+def has_own_dev(spec: Spec) -> bool:
+    """Whether /dev is the container's to fill, and not the host's bound into it."""
+    for mount in spec.mounts:
+        if mount.destination.rstrip("/") == "/dev":
+            return mount.type != "bind" and not {"bind", "rbind"} & set(mount.options)
+    return True
+
+
+def make_devices(root_fd: int, spec: Spec, *, bind: bool) -> None:
+    """Make the default and the configured devices and the links of /dev.
+
+    With `bind` (in a user namespace, where mknod(2) is refused) the host's devices are mounted instead. Raises
+    KernelError naming the device.
+    """
+    wanted = {device.path: device for device in (*DEFAULT_DEVICES, *spec.linux.devices)}
+    for device in wanted.values():
+        try:
+            _make_device(root_fd, device, bind=bind)
+        except OSError as error:
+            raise KernelError("making", f'device "{device.path}"', error.errno or 0) from error
+    directory = paths.make_directories(root_fd, "/dev", how=paths.ACROSS_MOUNTS)
+    try:
+        for name, target in _LINKS:
+            _link(directory, name, target)
+        if os.path.exists("/proc/kcore"):
+            _link(directory, "core", "/proc/kcore")
+        if paths.exists_in(directory, "pts/ptmx", how=paths.ACROSS_MOUNTS):
+            _replace_by_link(directory, "ptmx", "pts/ptmx")
+    finally:
+        os.close(directory)
+
+
+def _link(directory: int, name: str, target: str) -> None:
+    try:
+        os.symlink(target, name, dir_fd=directory)
+    except OSError as error:
+        if error.errno != _EEXIST:
+            raise KernelError("making", f'link "/dev/{name}"', error.errno or 0) from error
+
+
+def _replace_by_link(directory: int, name: str, target: str) -> None:
+    try:
+        os.unlink(name, dir_fd=directory)
+    except OSError:
+        pass
+    _link(directory, name, target)
+
+
+def _make_device(root_fd: int, device: Device, *, bind: bool) -> None:
+    parent, _slash, name = device.path.rpartition("/")
+    number = os.makedev(device.major, device.minor)
+    kind = {"c": 0o020000, "u": 0o020000, "b": 0o060000, "p": 0o010000}[device.type]
+    directory = paths.make_directories(root_fd, parent or "/", how=paths.ACROSS_MOUNTS)
+    try:
+        if not bind or device.type == "p":
+            try:
+                os.mknod(name, kind | device.mode, number if device.type != "p" else 0, dir_fd=directory)
+            except OSError as error:
+                if error.errno == _EEXIST and _is_device(directory, name, kind, number):
+                    return
+                if error.errno not in (_EPERM, _EEXIST):
+                    raise
+            else:
+                os.chown(name, device.uid, device.gid, dir_fd=directory, follow_symlinks=False)
+                return
+    finally:
+        os.close(directory)
+    source = kernel.open_tree(-100, device.path, kernel.OPEN_TREE_CLONE)
+    status = os.fstat(source)
+    if status.st_mode & 0o170000 != kind or status.st_rdev != number:
+        raise PtbError(f'device "{device.path}" of the host is not {device.type} {device.major}:{device.minor}')
+    point = paths.make_mount_point(root_fd, device.path, directory=False, how=paths.ACROSS_MOUNTS)
+    kernel.move_mount(source, point)
+    os.close(point)
+    os.close(source)
+
+
+def _is_device(directory: int, name: str, kind: int, number: int) -> bool:
+    status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    return status.st_mode & 0o170000 == kind and status.st_rdev == number
+
+
+def attach_console(root_fd: int, slave: int) -> None:
+    """Mount the terminal `slave` on /dev/console, which must be the root's own file and no link (CVE-2025-52565)."""
+    directory = paths.make_directories(root_fd, "/dev", how=paths.ACROSS_MOUNTS)
+    try:
+        try:
+            os.close(os.open("console", os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory))
+        except FileExistsError:
+            pass
+        point = os.open("console", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        console = kernel.open_tree(slave, "", kernel.OPEN_TREE_CLONE | kernel.AT_EMPTY_PATH)
+        if os.fstat(point).st_mode & 0o170000 == 0o120000:
+            raise PtbError("/dev/console is a symlink in the container: nothing is mounted on it")
+        kernel.move_mount(console, point)
+        os.close(point)
+        os.close(console)
+    finally:
+        os.close(directory)
+
+
+def enter(root_fd: int, *, pivot: bool) -> None:
+    """Make `root_fd` the root of this mount namespace; without `pivot` by MS_MOVE and chroot, for a ramdisk's root.
+
+    Raises KernelError.
+    """
+    try:
+        os.fchdir(root_fd)
+        if pivot:
+            kernel.pivot_root(".", ".")
+            kernel.mount("", ".", None, kernel.MS_SLAVE | kernel.MS_REC)
+            kernel.umount2(".", kernel.MNT_DETACH)
+        else:
+            kernel.mount(".", "/", None, kernel.MS_MOVE)
+            os.chroot(".")
+        os.chdir("/")
+    except OSError as error:
+        raise KernelError("pivoting to", "the root file system", error.errno or 0) from error
+
+
+def finish(root_fd: int, spec: Spec, null: int) -> None:
+    """Set the root's propagation, then what is read-only and what is hidden. Raises KernelError naming the path."""
+    wanted = spec.linux.rootfs_propagation
+    if wanted:
+        deep = kernel.AT_RECURSIVE if wanted.startswith("r") else 0
+        flag = _PROPAGATION[wanted if wanted in _PROPAGATION else wanted[1:]]
+        kernel.mount_setattr(root_fd, "", kernel.AT_EMPTY_PATH | deep, propagation=flag)
+    path = "/"
+    try:
+        if spec.root_readonly:
+            kernel.mount_setattr(root_fd, "", kernel.AT_EMPTY_PATH, attr_set=kernel.MOUNT_ATTR_RDONLY)
+        for path in spec.linux.readonly_paths:
+            container_mounts.make_read_only(root_fd, path)
+        for path in spec.linux.masked_paths:
+            container_mounts.cover(root_fd, path, null)
+    except OSError as error:
+        raise KernelError("protecting", f'"{path}"', error.errno or 0) from error
+
+
+def open_null() -> int:
+    """The host's /dev/null, verified to be that device. Raises PtbError."""
+    fd = os.open("/dev/null", os.O_PATH | os.O_CLOEXEC)
+    status = os.fstat(fd)
+    if status.st_mode & 0o170000 != 0o020000 or status.st_rdev != os.makedev(1, 3):
+        raise PtbError("/dev/null of the host is not the null device", hint="sudo mknod -m 666 /dev/null c 1 3")
+    return fd

@@ -1,0 +1,223 @@
+"""The verbs of an OCI runtime over containers on record: start, kill, delete, pause, and what is asked of them.
+
+`launch` creates and `container_exec` adds processes. Errors are PtbErrors that name the container.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]
+import os
+
+from rootless import channel, container_cgroup, launch, processes
+from rootless import state as state_module
+from rootless.errors import HostUnfit, InUse, NotFound, PtbError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.spec import Spec
+    from rootless.state import State
+
+
+def start(root: str, identity: str) -> None:
+    """Have a created container execute its process, then run the poststart hooks. Raises PtbError."""
+    state = state_module.read(root, identity)
+    now = state_module.status(root, state)
+    if now != "created":
+        raise InUse(f'container "{identity}" cannot be started: it is {now}, not created')
+    directory = state_module.open_directory(root, identity)
+    try:
+        init = channel.connect(directory, "start.sock")
+    except OSError:
+        raise InUse(f'container "{identity}" cannot be started: something else is starting it') from None
+    finally:
+        os.close(directory)
+    init.send("start")
+    word, _text, _descriptor = init.receive()
+    if word:
+        raise PtbError(f'container "{identity}" answered {word!r} to start')
+    launch_hooks = state_module.configuration(root, identity)
+    if launch_hooks.hooks["poststart"]:
+        launch.run_and_warn("poststart", launch_hooks, state_module.document(state, "running"))
+
+
+def signal_number(name: str) -> int:
+    """The number of a signal given as 9, KILL or SIGKILL. Raises UsageError."""
+    if name.isdecimal() and 0 <= int(name) < 65:
+        return int(name)
+    word = name.upper().removeprefix("SIG")
+    if word.startswith(("RTMIN", "RTMAX")):
+        base, offset = (34 if word.startswith("RTMIN") else 64), word[5:] or "0"
+        number = base + int(offset) if offset.lstrip("+-").isdecimal() else 0
+    else:
+        number = getattr(_signal, f"SIG{word}", 0) if word.isalnum() else 0
+    if not isinstance(number, int) or not 0 < number < 65:
+        raise UsageError(f'"{name}" is not a signal')
+    return number
+
+
+def kill(root: str, identity: str, signal: int, *, everything: bool = False) -> None:
+    """Send `signal` to the container's first process, or with `everything` to all. Raises PtbError."""
+    state = state_module.read(root, identity)
+    process = state_module.open_process(state)
+    if everything:
+        for pid in members(state):
+            try:
+                os.kill(pid, signal)
+            except ProcessLookupError:
+                continue
+        if process is not None:
+            os.close(process)
+        return
+    if process is None:
+        raise InUse(f'container "{identity}" is not running')
+    try:
+        _signal.pidfd_send_signal(process, signal)
+    except ProcessLookupError:
+        raise InUse(f'container "{identity}" is not running') from None
+    except PermissionError as error:
+        raise PtbError(f'container "{identity}": the signal was refused: {error.strerror}') from error
+    finally:
+        os.close(process)
+
+
+def members(state: State) -> list[int]:
+    """The processes of a container: of its cgroup, or where it has none of its pid namespace or session."""
+    if state.cgroup:
+        found = container_cgroup.process_ids(state.cgroup)
+        if found is not None:
+            return found
+    process = state_module.open_process(state)
+    if process is None:
+        return []
+    os.close(process)
+    own = _namespace(os.getpid())
+    theirs = _namespace(state.pid)
+    if theirs is None or theirs == own:
+        return [state.pid]
+    return [pid for pid in _all_pids() if _namespace(pid) == theirs]
+
+
+def _namespace(pid: int) -> int | None:
+    try:
+        return os.stat(f"/proc/{pid}/ns/pid").st_ino
+    except OSError:
+        return None
+
+
+def _all_pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+
+
+def delete(root: str, identity: str, *, force: bool = False) -> None:
+    """Undo `create`; with `force` whatever the container is doing, and without error if there is none.
+
+    Raises PtbError.
+    """
+    try:
+        directory = state_module.open_directory(root, identity)
+    except NotFound:
+        if force:
+            return
+        raise
+    held = -1
+    try:
+        held = state_module.lock(directory)
+        try:
+            state = state_module.read_in(directory, identity)
+        except NotFound:
+            if not force:
+                raise
+            state_module.forget(root, identity)
+            return
+        process = state_module.open_process(state)
+        if process is not None:
+            now = state_module.status(root, state)
+            if not force and now != "created":
+                raise InUse(
+                    f'container "{identity}" is {now}, not stopped', hint=f"ptb-runtime delete --force {identity}"
+                )
+            if state.cgroup:
+                container_cgroup.kill(state.cgroup)
+            processes.kill_and_wait(process)
+            os.close(process)
+        elif state.cgroup and force:
+            container_cgroup.kill(state.cgroup)
+        container_cgroup.remove(state.cgroup)
+        _run_poststop(root, state)
+        state_module.forget(root, identity)
+    finally:
+        if held >= 0:
+            os.close(held)
+        os.close(directory)
+
+
+def _run_poststop(root: str, state: State) -> None:
+    try:
+        spec = state_module.configuration(root, state.id)
+    except PtbError:
+        return
+    launch.run_poststop(state, spec)
+
+
+def pause(root: str, identity: str, *, resume: bool = False) -> None:
+    """Freeze all processes of a container, or let them go on. Raises PtbError."""
+    state = state_module.read(root, identity)
+    now = state_module.status(root, state)
+    verb, wanted = ("resumed", ("paused",)) if resume else ("paused", ("running", "created"))
+    if now not in wanted:
+        raise InUse(f'container "{identity}" cannot be {verb}: it is {now}')
+    if not state.cgroup:
+        raise HostUnfit(
+            f'container "{identity}" cannot be {verb}: it has no cgroup of its own to freeze',
+            hint="cgroup v2 with a systemd user session gives it one",
+        )
+    container_cgroup.freeze(state.cgroup, frozen=not resume)
+
+
+def document(root: str, identity: str) -> dict[str, object]:
+    """What `state` prints. Raises NotFound."""
+    state = state_module.read(root, identity)
+    now = state_module.status(root, state)
+    found: dict[str, object] = {
+        "ociVersion": state.version,
+        "id": state.id,
+        "pid": state.pid if now != "stopped" else 0,
+        "status": now,
+        "bundle": state.bundle,
+        "rootfs": state.rootfs,
+        "created": state.created,
+        "owner": _user_name(state.owner),
+        "annotations": state.annotations,
+    }
+    return found
+
+
+def _user_name(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def listing(root: str) -> list[dict[str, object]]:
+    """The states of all containers; one that is just being made or deleted is left out."""
+    found = []
+    for identity in state_module.identities(root):
+        try:
+            found.append(document(root, identity))
+        except PtbError:
+            continue
+    return found
+
+
+def wait_for(pid: int) -> int:
+    """Wait for a child and return its exit status as shells have it."""
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return status if status >= 0 else 128 - status
+
+
+def spec_of(root: str, identity: str) -> Spec:
+    """The configuration of a container."""
+    return state_module.configuration(root, identity)
