@@ -425,6 +425,48 @@ def sched_setattr(attributes: bytes) -> None:
     )
 
 
+def load_device_program(program: bytes, cgroup_fd: int) -> None:
+    """Load the eBPF `program` and guard the devices of the cgroup with it, in place of the caller's last (bpf(2)).
+
+    BPF_PROG_TYPE_CGROUP_DEVICE, attached with BPF_F_ALLOW_MULTI so that those of cgroups above hold as well.
+    """
+    code = ctypes.create_string_buffer(program)
+    licence = ctypes.create_string_buffer(b"Apache")
+    load = (ctypes.c_uint64 * 6)()
+    load[0] = _BPF_PROG_TYPE_CGROUP_DEVICE | len(program) // 8 << 32
+    load[1], load[2] = ctypes.addressof(code), ctypes.addressof(licence)
+    loaded = _bpf(_BPF_PROG_LOAD, load)
+    try:
+        for old in _attached_device_programs(cgroup_fd):
+            words = (ctypes.c_uint32 * 4)(cgroup_fd, old, _BPF_CGROUP_DEVICE, 0)
+            _bpf(_BPF_PROG_DETACH, words)
+            os.close(old)
+        _bpf(_BPF_PROG_ATTACH, (ctypes.c_uint32 * 4)(cgroup_fd, loaded, _BPF_CGROUP_DEVICE, _BPF_F_ALLOW_MULTI))
+    finally:
+        os.close(loaded)
+
+
+_BPF_PROG_LOAD, _BPF_PROG_ATTACH, _BPF_PROG_DETACH, _BPF_PROG_GET_FD_BY_ID, _BPF_PROG_QUERY = 5, 8, 9, 13, 16
+_BPF_PROG_TYPE_CGROUP_DEVICE, _BPF_CGROUP_DEVICE, _BPF_F_ALLOW_MULTI = 15, 6, 2
+
+
+def _bpf(command: int, attributes: ctypes.Array[ctypes.c_uint64] | ctypes.Array[ctypes.c_uint32]) -> int:
+    arguments = (ctypes.c_int(command), ctypes.byref(attributes), ctypes.c_uint(ctypes.sizeof(attributes)))
+    return _check(_syscall(ctypes.c_long(_NR["bpf"]), *arguments), "bpf")
+
+
+def _attached_device_programs(cgroup_fd: int) -> list[int]:
+    """Descriptors of the device programs attached to the cgroup itself."""
+    identities = (ctypes.c_uint32 * 64)()
+    query = (ctypes.c_uint32 * 8)(cgroup_fd, _BPF_CGROUP_DEVICE, 0, 0)
+    query[4], query[5] = ctypes.addressof(identities) & 0xFFFFFFFF, ctypes.addressof(identities) >> 32
+    query[6] = len(identities)
+    _bpf(_BPF_PROG_QUERY, query)
+    return [
+        _bpf(_BPF_PROG_GET_FD_BY_ID, (ctypes.c_uint32 * 4)(identity, 0, 0, 0)) for identity in identities[: query[6]]
+    ]
+
+
 def seccomp(operation: int, flags: int, program: bytes) -> int:
     """Load the classic BPF `program`, an array of struct sock_filter (seccomp(2)); returns the listener or 0."""
     argument = _SockFprog(len(program) // 8, program)

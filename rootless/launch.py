@@ -10,7 +10,18 @@ import _socket
 import fcntl
 import os
 
-from rootless import capabilities, channel, container_init, container_mounts, hooks, ids, json_text, kernel, processes
+from rootless import (
+    capabilities,
+    channel,
+    container_cgroup,
+    container_init,
+    container_mounts,
+    hooks,
+    ids,
+    json_text,
+    kernel,
+    processes,
+)
 from rootless import spec as spec_module
 from rootless import state as state_module
 from rootless.errors import HostUnfit, InvalidDocument, KernelError, NotFound, PtbError, UsageError
@@ -143,9 +154,7 @@ def _create_in(request: Request, spec: Spec, process: Process, preserved: int, d
         reaper=request.reaper,
         environment=dict(os.environ),
     )
-    from rootless import container_cgroup
-
-    cgroup = container_cgroup.plan(spec, request.id, systemd=request.systemd_cgroup)
+    cgroup = container_cgroup.plan(spec, request.id, systemd=request.systemd_cgroup, disabled=request.cgroup_disabled)
     state = State(
         id=request.id,
         version=spec.version,
@@ -165,7 +174,7 @@ def _create_in(request: Request, spec: Spec, process: Process, preserved: int, d
     pid = -1
     hooked = False
     try:
-        container_cgroup.make(cgroup, spec)
+        cgroup = container_cgroup.make(cgroup, spec)
         pid = _fork_init(spec, setup, here, there)
         there.close()
         listener.close()
@@ -176,7 +185,9 @@ def _create_in(request: Request, spec: Spec, process: Process, preserved: int, d
         state = State(**{**_fields(state), "pid": pid, "started": started})
         if new_user:
             ids.map_ids(pid, _maps_of(spec))
-        container_cgroup.enter(cgroup, spec, pid)
+        state_module.save(directory, state)
+        cgroup = container_cgroup.enter(cgroup, spec, pid)
+        state = State(**{**_fields(state), "cgroup": cgroup})
         state_module.save(directory, state)
         hooked = True
         master = _accompany(spec, state, here)
