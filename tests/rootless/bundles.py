@@ -1,0 +1,113 @@
+"""Bundles to run and `ptb-runtime` to run them, each test with a state directory of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rootless import default_spec
+
+REPOSITORY = Path(__file__).parents[2]
+APPLETS = ("sh", "true", "cat", "id", "ls", "sleep", "echo", "mount", "kill", "grep", "stat", "readlink", "env", "tty")
+PATIENCE = 60
+
+
+@dataclass
+class Bundle:
+    """A bundle with busybox as its root file system; `spec` is its configuration until the next command."""
+
+    path: Path
+    spec: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def rootfs(self) -> Path:
+        return self.path / "rootfs"
+
+    @property
+    def linux(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.spec["linux"]
+        return found
+
+    def command(self, *arguments: str) -> Bundle:
+        """Have the container run this."""
+        self.spec["process"]["args"] = list(arguments)
+        return self
+
+    def shell(self, script: str) -> Bundle:
+        """Have the container's shell run this."""
+        return self.command("/bin/sh", "-c", script)
+
+    def mount(self, source: object, destination: str, *options: str) -> Bundle:
+        """Bind something of the host's."""
+        entry = {"destination": destination, "type": "bind", "source": str(source), "options": ["rbind", *options]}
+        self.spec["mounts"].append(entry)
+        return self
+
+
+def make(path: Path) -> Bundle:
+    """A bundle that runs busybox with the default isolation and no terminal."""
+    binaries = path / "rootfs/bin"
+    binaries.mkdir(parents=True)
+    shutil.copy("/bin/busybox", binaries / "busybox")
+    for applet in APPLETS:
+        (binaries / applet).symlink_to("busybox")
+    for directory in ("proc", "sys", "dev", "etc", "tmp", "data"):
+        (path / "rootfs" / directory).mkdir()
+    spec = default_spec.document(rootless=True)
+    spec["process"]["terminal"] = False
+    return Bundle(path, spec)
+
+
+@dataclass
+class Runtime:
+    """`ptb-runtime` with its state under `root`."""
+
+    root: Path
+
+    def arguments(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "rootless", "--root", str(self.root), *arguments]
+
+    def __call__(
+        self, *arguments: str, bundle: Bundle | None = None, check: bool = False, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, in the bundle's directory if one is given."""
+        if bundle is not None:
+            (bundle.path / "config.json").write_text(json.dumps(bundle.spec))
+            options["cwd"] = bundle.path
+        options.setdefault("stdin", subprocess.DEVNULL)
+        # What stays behind keeps its standard descriptors: a file does not wait for them to be closed, as a pipe does.
+        out, err = (self.root.parent / f"{name}-{os.urandom(4).hex()}" for name in ("out", "err"))
+        with out.open("w") as stdout, err.open("w") as stderr:
+            done = subprocess.run(
+                self.arguments(*arguments),
+                stdout=stdout,
+                stderr=stderr,
+                check=False,
+                timeout=PATIENCE,
+                env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+                **options,
+            )
+        result = subprocess.CompletedProcess(done.args, done.returncode, out.read_text(), err.read_text())
+        assert "Traceback" not in result.stderr, result.stderr
+        assert not check or result.returncode == 0, result.stderr
+        return result
+
+    def run(self, bundle: Bundle, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run the bundle in the foreground."""
+        return self("run", f"c{os.urandom(4).hex()}", bundle=bundle, **options)
+
+    def state(self, identity: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self("state", identity, check=True).stdout)
+        return found
+
+    def clear(self) -> None:
+        """Delete every container."""
+        if self.root.is_dir():
+            for entry in self.root.iterdir():
+                self("delete", "--force", entry.name)
