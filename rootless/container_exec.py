@@ -56,6 +56,7 @@ def start(request: ExecRequest) -> tuple[int, int]:
     filter_, notify = launch.compile_filter(spec)
     console = channel.connect_path(request.console_socket) if request.console_socket else None
     joined = _namespaces_to_join(state, init)
+    root = container_init.namespace_root(state.pid)
     last_capability = capabilities.last_capability()
     document = state_module.document(state, now)
     proc_fd = procfs.open_host()  # the container's own /proc is whatever the container made of it
@@ -68,7 +69,7 @@ def start(request: ExecRequest) -> tuple[int, int]:
             if request.process.oom_score_adjustment is not None:
                 container_init.set_oom_score(request.process.oom_score_adjustment)
             kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
-            _join(init, joined)
+            _join(init, joined, root)
             pid = kernel.clone(kernel.CLONE_PARENT)
             if pid == 0:
                 around = (filter_, notify, last_capability, proc_fd)
@@ -132,11 +133,11 @@ def _namespaces_to_join(state: State, init: int) -> int:
     return flags
 
 
-def _join(init: int, flags: int) -> None:
+def _join(init: int, flags: int, root: tuple[int, int]) -> None:
     try:
         if flags & kernel.CLONE_NEWUSER:
             kernel.setns(init, flags)
-            container_init.become_namespace_root(keep_groups=False)
+            container_init.become_namespace_root(root, keep_groups=False)
         elif flags:
             kernel.setns(init, flags)
     except OSError as error:

@@ -38,7 +38,8 @@ class Setup:
     """What init needs besides the configuration, opened before it was forked.
 
     `prepared` holds bind mounts cloned with the caller's privileges, by index; `listener` is start.sock and `waiting`
-    the lock that tells created from running; `console` the socket for the terminal's master, or None to send it over
+    the lock that tells created from running;
+    `foreign` are descriptors of the parent's to close, its lock among them; `console` the socket for the terminal's master, or None to send it over
     the channel; `notify` the socket for a seccomp listener; `reaper` whether PID 1 stays as an init.
     """
 
@@ -59,6 +60,7 @@ class Setup:
     pivot: bool
     reaper: bool
     environment: dict[str, str]
+    foreign: tuple[int, ...]
 
 
 def run(setup: Setup, parent: Channel) -> NoReturn:
@@ -82,6 +84,8 @@ def run(setup: Setup, parent: Channel) -> NoReturn:
 def _build(setup: Setup, parent: Channel) -> tuple[dict[str, object], int, int]:
     spec = setup.spec
     kernel.prctl(kernel.PR_SET_PDEATHSIG, _signal.SIGKILL)
+    for fd in setup.foreign:
+        os.close(fd)
     os.setsid()
     os.umask(0)
     if setup.process.oom_score_adjustment is not None:
@@ -90,7 +94,7 @@ def _build(setup: Setup, parent: Channel) -> tuple[dict[str, object], int, int]:
         _enter_time_namespace(spec)
     state: dict[str, object] = json_text.parse(parent.expect("go"), "state")
     if "user" in spec.linux.namespaces:
-        become_namespace_root(keep_groups=setup.keep_groups)
+        become_namespace_root(namespace_root("self"), keep_groups=setup.keep_groups)
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     kernel.prctl(kernel.PR_SET_PDEATHSIG, _signal.SIGKILL)
     if spec.linux.namespaces.get("cgroup") == "":
@@ -151,10 +155,20 @@ def _enter_time_namespace(spec: Spec) -> None:
         raise KernelError("making", "a time namespace", error.errno or 0) from error
 
 
-def become_namespace_root(*, keep_groups: bool) -> None:
-    """Turn into root of the user namespace, or into whoever is first in its map where that has no root."""
-    with open("/proc/self/uid_map", encoding="ascii") as uids, open("/proc/self/gid_map", encoding="ascii") as gids:
-        uid, gid = (_root_of([line.split() for line in lines]) for lines in (uids, gids))
+def namespace_root(pid: int | str) -> tuple[int, int]:
+    """The (uid, gid) of root in the user namespace of `pid`, or of whoever comes first where its map has no root."""
+    with open(f"/proc/{pid}/uid_map", encoding="ascii") as uids, open(f"/proc/{pid}/gid_map", encoding="ascii") as gids:
+        uid, gid = (_first_of([line.split() for line in lines]) for lines in (uids, gids))
+    return uid, gid
+
+
+def _first_of(ranges: list[list[str]]) -> int:
+    return min((int(fields[0]) for fields in ranges), default=0)
+
+
+def become_namespace_root(root: tuple[int, int], *, keep_groups: bool) -> None:
+    """Turn into `root` (uid, gid) of the user namespace the caller is in, with every capability it has."""
+    uid, gid = root
     if not keep_groups:
         try:
             os.setgroups([])
@@ -165,11 +179,6 @@ def become_namespace_root(*, keep_groups: bool) -> None:
     os.setresuid(uid, uid, uid)
     permitted = kernel.permitted_capabilities()
     kernel.set_capabilities(permitted, permitted, 0)
-
-
-def _root_of(ranges: list[list[str]]) -> int:
-    starts = sorted(int(fields[0]) for fields in ranges)
-    return starts[0] if starts else 0
 
 
 def _bring_loopback_up() -> None:

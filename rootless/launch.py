@@ -86,19 +86,29 @@ def create(request: Request) -> Created:
     if spec.process is None:
         raise InvalidDocument(f"{request.bundle}/config.json: process is missing")
     process = _with_listened_descriptors(spec.process, request)
+    _check_security_modules(spec, process)
     preserved = request.preserve_fds + int(os.environ.get("LISTEN_FDS", "0"))
     check_terminal(process.terminal, request.console_socket, keeps=request.keep_terminal)
     directory = state_module.make(request.root, request.id)
     held = state_module.lock(directory)
     try:
         state_module.write(directory, "config.json", text)
-        return _create_in(request, spec, process, preserved, directory)
+        return _create_in(request, spec, process, preserved, directory, held)
     except BaseException:
         state_module.forget(request.root, request.id)
         raise
     finally:
         os.close(held)
         os.close(directory)
+
+
+def _check_security_modules(spec: Spec, process: Process) -> None:
+    """Raises HostUnfit where a label or profile is asked for and this kernel has nobody to enforce it."""
+    if process.apparmor_profile and not os.path.exists("/proc/self/attr/apparmor/exec"):
+        raise HostUnfit(f'process.apparmorProfile: AppArmor profile "{process.apparmor_profile}": this kernel has none')
+    for field, label in (("process.selinuxLabel", process.selinux_label), ("linux.mountLabel", spec.linux.mount_label)):
+        if label and not os.path.isdir("/sys/fs/selinux"):
+            raise HostUnfit(f'{field}: SELinux label "{label}": this kernel has no SELinux')
 
 
 def check_terminal(terminal: bool, console_socket: str, *, keeps: bool) -> None:
@@ -121,7 +131,7 @@ def _with_listened_descriptors(process: Process, request: Request) -> Process:
     return spec_module.Process(**{**fields, "environment": (*process.environment, *extra)})
 
 
-def _create_in(request: Request, spec: Spec, process: Process, preserved: int, directory: int) -> Created:
+def _create_in(request: Request, spec: Spec, process: Process, preserved: int, directory: int, held: int) -> Created:
     rootfs = os.path.normpath(os.path.join(request.bundle, spec.root_path))
     if not os.path.isdir(rootfs):
         raise NotFound(f'the root file system "{rootfs}" is not a directory')
@@ -153,6 +163,7 @@ def _create_in(request: Request, spec: Spec, process: Process, preserved: int, d
         pivot=request.pivot,
         reaper=request.reaper,
         environment=dict(os.environ),
+        foreign=(directory, held),
     )
     cgroup = container_cgroup.plan(spec, request.id, systemd=request.systemd_cgroup, disabled=request.cgroup_disabled)
     state = State(

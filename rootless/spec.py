@@ -6,6 +6,7 @@ it demands. `resources` and `seccomp` stay documents: `cgroup_limits` and `secco
 
 from __future__ import annotations
 
+from rootless import capabilities as capability_table
 from rootless.errors import InvalidDocument, NotFound
 from rootless.ids import IdRange
 from rootless.record import record
@@ -259,7 +260,6 @@ def read_process(document: dict[str, Any], where: str = "process.") -> Process:
     if not directory.startswith("/"):
         raise InvalidDocument(f'{where}cwd must be an absolute path, not "{directory}"')
     size = _get(document, "consoleSize", dict, None, where)
-    capabilities = _get(document, "capabilities", dict, {}, where)
     oom = _get(document, "oomScoreAdj", int, None, where)
     if oom is not None and not -1000 <= oom <= 1000:
         raise InvalidDocument(f"{where}oomScoreAdj must be from -1000 to 1000, not {oom}")
@@ -279,7 +279,7 @@ def read_process(document: dict[str, Any], where: str = "process.") -> Process:
         arguments=arguments,
         environment=_strings(document, "env", where),
         directory=directory,
-        capabilities={name: _strings(capabilities, name, f"{where}capabilities.") for name in CAPABILITY_SETS},
+        capabilities=_capabilities(document, where),
         rlimits=_rlimits(document, where),
         no_new_privileges=_get(document, "noNewPrivileges", bool, False, where),
         oom_score_adjustment=oom,
@@ -292,6 +292,14 @@ def read_process(document: dict[str, Any], where: str = "process.") -> Process:
             _get(affinity, "final", str, "", f"{where}execCPUAffinity."),
         ),
     )
+
+
+def _capabilities(document: dict[str, Any], where: str) -> dict[str, tuple[str, ...]]:
+    found = _get(document, "capabilities", dict, {}, where)
+    sets = {name: _strings(found, name, f"{where}capabilities.") for name in CAPABILITY_SETS}
+    for name, members in sets.items():
+        capability_table.mask(members, f"{where}capabilities.{name}")
+    return sets
 
 
 def _rlimits(document: dict[str, Any], where: str) -> tuple[Rlimit, ...]:

@@ -95,7 +95,8 @@ def test_what_the_process_is_given(runtime, bundle):
     process["oomScoreAdj"] = 900
     process["ioPriority"] = {"class": "IOPRIO_CLASS_IDLE"}
     process["scheduler"] = {"policy": "SCHED_BATCH", "nice": 3}
-    script = "id; umask; pwd; env; ulimit -Sn; ulimit -Hn; cat /proc/self/oom_score_adj; grep -E 'NoNewPrivs|Seccomp:' /proc/self/status"
+    script = "id; umask; pwd; env; ulimit -Sn; ulimit -Hn; cat /proc/self/oom_score_adj"
+    script += "; grep -E 'NoNewPrivs|Seccomp:' /proc/self/status"
     said = runtime.run(bundle.shell(script), check=True).stdout
     assert "uid=5 gid=6 groups=7,8" in said
     assert "0027\n/data\n" in said
@@ -120,7 +121,8 @@ def test_namespaces_names_and_sysctls(runtime, bundle):
     bundle.linux["sysctl"] = {"net.ipv4.ip_forward": "1", "kernel.msgmax": "4096"}
     bundle.linux["namespaces"].append({"type": "time"})
     bundle.linux["timeOffsets"] = {"monotonic": {"secs": 86400, "nanosecs": 5}}
-    script = "cat /proc/sys/kernel/hostname /proc/sys/kernel/domainname /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/msgmax; echo $$; cat /proc/self/timens_offsets"
+    script = "cd /proc/sys; cat kernel/hostname kernel/domainname net/ipv4/ip_forward kernel/msgmax"
+    script += "; echo $$; cat /proc/self/timens_offsets"
     said = runtime.run(bundle.shell(script), check=True).stdout.splitlines()
     assert said[:5] == ["inside", "example", "1", "4096", "1"]
     assert said[5].split() == ["monotonic", "86400", "5"]
