@@ -38,9 +38,9 @@ class Setup:
     """What init needs besides the configuration, opened before it was forked.
 
     `prepared` holds bind mounts cloned with the caller's privileges, by index; `listener` is start.sock and `waiting`
-    the lock that tells created from running;
-    `foreign` are descriptors of the parent's to close, its lock among them; `console` the socket for the terminal's master, or None to send it over
-    the channel; `notify` the socket for a seccomp listener; `reaper` whether PID 1 stays as an init.
+    the lock that tells created from running; `foreign` are descriptors of the parent's to close, its lock among them;
+    `console` is the socket for the terminal's master, or None to send it over the channel; `notify` the socket for a
+    seccomp listener; `reaper` whether PID 1 stays as an init.
     """
 
     spec: Spec
