@@ -361,3 +361,42 @@ def test_errors_go_to_the_log_too(runtime, bundle, tmp_path):
     entry = json.loads((tmp_path / "log").read_text())
     assert entry["level"] == "error"
     assert entry["msg"] == 'container "absent" does not exist'
+
+
+def test_a_single_id_is_enough(runtime, bundle):
+    for key, own in (("uidMappings", os.getuid()), ("gidMappings", os.getgid())):
+        bundle.linux[key] = [{"containerID": 0, "hostID": own, "size": 1}]
+    bundle.spec["mounts"] = [mount for mount in bundle.spec["mounts"] if mount["type"] != "devpts"]
+    assert runtime.run(bundle.command("cat", "/proc/self/uid_map"), check=True).stdout.split() == [
+        "0",
+        str(os.getuid()),
+        "1",
+    ]
+    bundle.spec["process"]["user"]["additionalGids"] = [5]
+    refused = runtime.run(bundle)
+    assert refused.returncode == 1
+    assert "there can be no additional groups" in refused.stderr
+
+
+def test_a_personality_and_sockets_passed_on(runtime, bundle):
+    bundle.linux["personality"] = {"domain": "LINUX32"}
+    first, second = os.pipe()
+    os.dup2(second, 3)
+    os.set_inheritable(3, True)
+    bundle.shell("busybox uname -m; echo $LISTEN_FDS $LISTEN_PID; echo through >&3")
+    bundle.spec["process"]["env"] = ["PATH=/bin"]
+    environment = {**os.environ, "LISTEN_FDS": "1", "PYTHONPATH": str(bundles.REPOSITORY)}
+    (bundle.path / "config.json").write_text(json.dumps(bundle.spec))
+    said = subprocess.run(
+        runtime.arguments("run", "listening"),
+        cwd=bundle.path,
+        env=environment,
+        pass_fds=(3,),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=bundles.PATIENCE,
+    ).stdout
+    assert said.split()[0] in ("i686", "armv8l", os.uname().machine)
+    assert said.split()[1:] == ["1", "1"]
+    assert os.read(first, 100) == b"through\n"
