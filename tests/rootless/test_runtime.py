@@ -400,3 +400,38 @@ def test_a_personality_and_sockets_passed_on(runtime, bundle):
     assert said.split()[0] in ("i686", "armv8l", os.uname().machine)
     assert said.split()[1:] == ["1", "1"]
     assert os.read(first, 100) == b"through\n"
+
+
+def test_many_at_once_with_runtimes_killed(runtime, bundle):
+    """Whatever is killed when, `delete --force` clears it, and no process stays."""
+    import random
+    from concurrent.futures import ThreadPoolExecutor
+
+    mark = f"mark-{os.urandom(8).hex()}"
+    chance = random.Random(1)
+    (bundle.path / "config.json").write_text(json.dumps(bundle.command("sleep", "1000").spec))
+    moments = [[chance.random() * 0.4 if chance.random() < 0.2 else None for _step in range(3)] for _cycle in range(60)]
+
+    def cycle(number: int) -> int:
+        identity = f"c{number}"
+        steps = (("create", identity), ("start", identity), ("kill", identity, "KILL"))
+        for step, moment in zip(steps, moments[number], strict=True):
+            running = subprocess.Popen(
+                runtime.arguments(*step),
+                cwd=bundle.path,
+                env={**os.environ, "PYTHONPATH": str(bundles.REPOSITORY), "MARK": mark},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            try:
+                running.wait(bundles.PATIENCE if moment is None else moment)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                running.wait()
+        return runtime("delete", "--force", identity).returncode
+
+    with ThreadPoolExecutor(10) as pool:
+        assert set(pool.map(cycle, range(len(moments)))) == {0}
+    assert list(runtime.root.iterdir()) == []
+    assert [entry for entry in Path("/proc").iterdir() if entry.name.isdecimal() and _mentions(entry, mark)] == []
