@@ -90,7 +90,7 @@ def weight_of_shares(shares: int) -> int:
     """cpu.weight for `cpu.shares`; 0, which asks for nothing, stays 0.
 
     2, 1024 and 262144 become 1, 100 and 10000 along 10 to the power of (l² + 125 l) / 612 - 7 / 34 with l = log2(shares):
-    runc since 1.3.2 and crun since 1.23. The straight line they used before gave the default of 1024 a weight of 39.
+    runc since 1.3.2. The straight line they used before gave the default of 1024 a weight of 39.
     """
     if shares <= 2:
         return min(shares, 1)
