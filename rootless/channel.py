@@ -67,10 +67,6 @@ class Channel:
         """Close this end."""
         self._socket.close()
 
-    def detach(self) -> int:
-        """Give the descriptor away."""
-        return self._socket.detach()
-
 
 def _rebuild(text: str) -> PtbError:
     kind, message, hint = text.split("\0", 2)

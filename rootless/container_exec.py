@@ -10,17 +10,17 @@ import _signal  # type: ignore[import-not-found]
 import _socket
 import os
 
-from rootless import capabilities, channel, container_init, kernel, launch, process, procfs, tty
-from rootless import spec as spec_module
+from rootless import channel, container_init, kernel, launch, process, procfs, tty
 from rootless import state as state_module
 from rootless.errors import InUse, KernelError, PtbError
-from rootless.record import record
+from rootless.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
     from rootless.channel import Channel
+    from rootless.process import Around
     from rootless.spec import Process, Spec
     from rootless.state import State
 
@@ -29,10 +29,11 @@ _JOINED = ("ipc", "uts", "network", "pid", "cgroup", "time", "mount")
 
 @record
 class ExecRequest:
-    """What `exec` is asked for; `process` is complete. `cgroup` is a path below the container's own."""
+    """What `exec` is asked for; `spec` is the container's, `process` complete, `cgroup` a path below its own."""
 
     root: str
     id: str
+    spec: Spec
     process: Process
     console_socket: str = ""
     pid_file: str = ""
@@ -52,14 +53,12 @@ def start(request: ExecRequest) -> tuple[int, int]:
     if now not in ("running", "created", "paused") or init is None:
         raise InUse(f'container "{request.id}" is {now}: nothing can be executed in it')
     launch.check_terminal(request.process.terminal, request.console_socket, keeps=request.keep_terminal)
-    spec = state_module.configuration(request.root, request.id)
-    filter_, notify = launch.compile_filter(spec)
+    around = launch.surroundings(request.spec, request.preserve_fds)
     console = channel.connect_path(request.console_socket) if request.console_socket else None
     joined = _namespaces_to_join(state, init)
     root = container_init.namespace_root(state.pid)
-    last_capability = capabilities.last_capability()
     document = state_module.document(state, now)
-    proc_fd = procfs.open_host()  # the container's own /proc is whatever the container made of it
+    around = replace(around, proc_fd=procfs.open_host())  # the container's own /proc is whatever it made of it
     here, there = channel.pair()
     first = os.fork()
     if first == 0:
@@ -72,8 +71,7 @@ def start(request: ExecRequest) -> tuple[int, int]:
             _join(init, joined, root)
             pid = kernel.clone(kernel.CLONE_PARENT)
             if pid == 0:
-                around = (filter_, notify, last_capability, proc_fd)
-                _run(request, spec, console, around, document, there, _keeps_groups(spec))
+                _run(request.process, console, around, document, there)
             there.send("forked", str(pid))
         except (PtbError, OSError) as error:
             there.fail(error)
@@ -93,10 +91,6 @@ def start(request: ExecRequest) -> tuple[int, int]:
         os.close(init)
         here.close()
     return pid, master
-
-
-def _keeps_groups(spec: Spec) -> bool:
-    return spec.annotations.get("run.oci.keep_original_groups") == "1"
 
 
 def _accompany(here: Channel, request: ExecRequest, pid: int) -> int:
@@ -152,72 +146,27 @@ def _enter_cgroup(state: State, below: str) -> None:
 
 
 def _run(
-    request: ExecRequest,
-    spec: Spec,
-    console: _socket.socket | None,
-    around: tuple[tuple[bytes, int] | None, _socket.socket | None, int, int],
-    document: dict[str, object],
-    there: Channel,
-    keep_groups: bool,
+    wanted: Process, console: _socket.socket | None, around: Around, state: dict[str, object], there: Channel
 ) -> NoReturn:
+    def announce() -> None:
+        there.send("ready")
+        there.expect("go")
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, 0)
+
     try:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, _signal.SIGKILL)
         os.setsid()
-        wanted = request.process
         if wanted.terminal:
-            _take_terminal(wanted, console, there)
-        compiled, notify, last_capability, proc_fd = around
-        filter_ = None
-        if compiled is not None:
-            deliver = None
-            if notify is not None:
-                metadata = (spec.linux.seccomp or {}).get("listenerMetadata", "")
-                deliver = container_init.notify_deliverer(notify, metadata, document)
-            filter_ = process.Filter(*compiled, deliver)
-
-        def announce() -> None:
-            there.send("ready")
-            there.expect("go")
-            kernel.prctl(kernel.PR_SET_PDEATHSIG, 0)
-
-        surroundings = process.Around(
-            proc_fd=proc_fd,
-            filter=filter_,
-            preserved=request.preserve_fds,
-            last_capability=last_capability,
-            keep_groups=keep_groups,
-            personality=spec.linux.personality,
-        )
-        process.become(wanted, surroundings, announce)
+            root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            tty.take(tty.hand_over(root, wanted, console, there))
+            os.close(root)
+        process.become(wanted, around, state, announce)
     except (PtbError, OSError) as error:
         there.fail(error)
     os._exit(1)
 
 
-def _take_terminal(wanted: Process, console: _socket.socket | None, there: Channel) -> None:
-    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    master, slave = tty.open_terminal(root)
-    os.close(root)
-    if wanted.console_size is not None:
-        tty.set_size(master, *wanted.console_size)
-    if console is not None:
-        tty.send_master(console, master)
-        console.close()
-    else:
-        there.send("terminal", "", master)
-    os.close(master)
-    try:
-        os.fchown(slave, wanted.user.uid, -1)
-    except OSError:
-        pass
-    tty.take(slave)
-    os.close(slave)
-
-
 def process_of(spec: Spec, **changes: object) -> Process:
     """The container's own process with some fields changed, which is what `exec` without --process starts from."""
     assert spec.process is not None  # noqa: S101 # create refuses a container without one
-    fields: dict[str, Any] = {name: getattr(spec.process, name) for name in spec.process.__match_args__}
-    fields.update(terminal=False, console_size=None)
-    fields.update(changes)
-    return spec_module.Process(**fields)
+    return replace(spec.process, **{"terminal": False, "console_size": None, **changes})

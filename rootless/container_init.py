@@ -23,13 +23,14 @@ import struct
 
 from rootless import channel, hooks, json_text, kernel, paths, process, procfs, rootfs, tty
 from rootless.errors import CommandNotRunnable, KernelError, PtbError
-from rootless.record import record
+from rootless.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
     from rootless.channel import Channel
+    from rootless.process import Around
     from rootless.spec import Process, Spec
 
 
@@ -39,8 +40,8 @@ class Setup:
 
     `prepared` holds bind mounts cloned with the caller's privileges, by index; `listener` is start.sock and `waiting`
     the lock that tells created from running; `foreign` are descriptors of the parent's to close, its lock among them;
-    `console` is the socket for the terminal's master, or None to send it over the channel; `notify` the socket for a
-    seccomp listener; `reaper` whether PID 1 stays as an init.
+    `console` is the socket for the terminal's master, or None to send it over the channel; `reaper` whether PID 1
+    stays as an init.
     """
 
     spec: Spec
@@ -51,12 +52,7 @@ class Setup:
     listener: _socket.socket
     waiting: int
     console: _socket.socket | None
-    filter: tuple[bytes, int] | None
-    notify: _socket.socket | None
-    notify_metadata: str
-    preserved: int
-    last_capability: int
-    keep_groups: bool
+    around: Around
     pivot: bool
     reaper: bool
     environment: dict[str, str]
@@ -94,7 +90,7 @@ def _build(setup: Setup, parent: Channel) -> tuple[dict[str, object], int, int]:
         _enter_time_namespace(spec)
     state: dict[str, object] = json_text.parse(parent.expect("go"), "state")
     if "user" in spec.linux.namespaces:
-        become_namespace_root(namespace_root("self"), keep_groups=setup.keep_groups)
+        become_namespace_root(namespace_root("self"), keep_groups=setup.around.keep_groups)
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     kernel.prctl(kernel.PR_SET_PDEATHSIG, _signal.SIGKILL)
     if spec.linux.namespaces.get("cgroup") == "":
@@ -114,7 +110,10 @@ def _build(setup: Setup, parent: Channel) -> tuple[dict[str, object], int, int]:
         rootfs.make_devices(root_fd, spec, bind="user" in spec.linux.namespaces)
     os.close(paths.make_directories(root_fd, setup.process.directory, how=paths.ACROSS_MOUNTS))
     if setup.process.terminal:
-        _open_terminal(setup, root_fd, parent)
+        slave = tty.hand_over(root_fd, setup.process, setup.console, parent)
+        if rootfs.has_own_dev(spec):
+            rootfs.attach_console(root_fd, slave)
+        tty.take(slave)
     if spec.hooks["prestart"] or spec.hooks["createRuntime"]:
         parent.send("hooks")
         parent.expect("go")
@@ -192,26 +191,6 @@ def _bring_loopback_up() -> None:
         interface.close()
 
 
-def _open_terminal(setup: Setup, root_fd: int, parent: Channel) -> None:
-    master, slave = tty.open_terminal(root_fd)
-    if setup.process.console_size is not None:
-        tty.set_size(master, *setup.process.console_size)
-    if rootfs.has_own_dev(setup.spec):
-        rootfs.attach_console(root_fd, slave)
-    if setup.console is not None:
-        tty.send_master(setup.console, master)
-        setup.console.close()
-    else:
-        parent.send("terminal", "", master)
-    os.close(master)
-    try:
-        os.fchown(slave, setup.process.user.uid, -1)
-    except OSError:
-        pass  # not mapped: the process may still use what it inherits
-    tty.take(slave)
-    os.close(slave)
-
-
 def _check_command(wanted: Process) -> None:
     """Fail `create` where the command is plainly not there, as runc does, and not only `start`."""
     name = wanted.arguments[0]
@@ -236,42 +215,10 @@ def _await_start(listener: _socket.socket) -> Channel:
 
 
 def _execute(setup: Setup, proc_fd: int, state: dict[str, object]) -> NoReturn:
-    filter_ = None
-    if setup.filter is not None:
-        deliver = None
-        if setup.notify is not None:
-            deliver = notify_deliverer(setup.notify, setup.notify_metadata, state)
-        filter_ = process.Filter(*setup.filter, deliver)
-    around = process.Around(
-        proc_fd=proc_fd,
-        filter=filter_,
-        preserved=setup.preserved,
-        last_capability=setup.last_capability,
-        keep_groups=setup.keep_groups,
-        personality=setup.spec.linux.personality,
-    )
     if setup.reaper:
         _stay_as_reaper()
-    process.become(setup.process, around, lambda: None)
-
-
-class notify_deliverer:  # noqa: N801 # a function with what it was made from
-    """Sends a seccomp listener with the state of its process to the agent (config-linux.md, containerProcessState)."""
-
-    def __init__(self, agent: _socket.socket, metadata: str, state: dict[str, object]) -> None:
-        content = {
-            "ociVersion": state["ociVersion"],
-            "fds": ["seccompFd"],
-            "pid": state["pid"],
-            "metadata": metadata,
-            "state": state,
-        }
-        self._text = json_text.dump(content).encode(errors="surrogateescape")
-        self._agent = agent
-
-    def __call__(self, listener: int) -> None:
-        rights = struct.pack("i", listener)
-        self._agent.sendmsg([self._text], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+    around = replace(setup.around, proc_fd=proc_fd)
+    process.become(setup.process, around, state, lambda: None)
 
 
 def _stay_as_reaper() -> None:

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless import spec
 
-_EPERM, _EINVAL, _EBUSY, _ENODEV, _ENOENT = 1, 22, 16, 19, 2
+_EPERM, _EINVAL, _EBUSY, _ENODEV, _ENOENT, _ENOTDIR = 1, 22, 16, 19, 2, 20
 
 _WITHIN_PROC = (
     *("cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "net/dev"),
@@ -67,7 +67,7 @@ def perform(root_fd: int, mount: spec.Mount, bundle: str, label: str, prepared: 
     """
     options = mount_options.parse(mount.options)
     try:
-        if options.bind or mount.type == "bind":
+        if mount.is_bind:
             fd = prepared if prepared >= 0 else clone_source(mount, bundle)
             _set_attributes(fd, options, mount.destination)
         else:
@@ -205,41 +205,37 @@ def cover(root_fd: int, path: str, null: int) -> None:
     What does not exist is left so. That the cover is the host's device, opened before any of the image was reached,
     is what keeps an image's own /dev/null from becoming a window (CVE-2025-31133).
     """
-    try:
-        point = paths.open_in(root_fd, path, os.O_PATH, how=paths.ACROSS_MOUNTS)
-    except OSError as error:
-        if error.errno in (_ENOENT, 20):
-            return
-        raise
-    try:
-        if os.fstat(point).st_mode & 0o170000 == 0o040000:
-            context = kernel.fsopen("tmpfs")
-            for key, value in (("size", "0"), ("nr_inodes", "1"), ("mode", "755")):
-                kernel.fsconfig(context, kernel.FSCONFIG_SET_STRING, key, value)
-            kernel.fsconfig(context, kernel.FSCONFIG_CMD_CREATE, None, None)
-            mount = kernel.fsmount(context, _LOCKABLE)
-            os.close(context)
-        else:
-            mount = kernel.open_tree(null, "", kernel.OPEN_TREE_CLONE | kernel.AT_EMPTY_PATH)
-        kernel.move_mount(mount, point)
-        os.close(mount)
-    finally:
-        os.close(point)
+    point = _existing(root_fd, path)
+    if point < 0:
+        return
+    if os.fstat(point).st_mode & 0o170000 == 0o040000:
+        mount = kernel.new_file_system("tmpfs", {"size": "0", "nr_inodes": "1", "mode": "755"}, _LOCKABLE)
+    else:
+        mount = kernel.open_tree(null, "", kernel.OPEN_TREE_CLONE | kernel.AT_EMPTY_PATH)
+    _attach(mount, point)
 
 
 def make_read_only(root_fd: int, path: str) -> None:
     """Mount `path` on itself without write access, with all below it; what does not exist is left so."""
+    point = _existing(root_fd, path)
+    if point < 0:
+        return
+    deep = kernel.AT_EMPTY_PATH | kernel.AT_RECURSIVE
+    mount = kernel.open_tree(point, "", kernel.OPEN_TREE_CLONE | deep)
+    kernel.mount_setattr(mount, "", deep, attr_set=kernel.MOUNT_ATTR_RDONLY)
+    _attach(mount, point)
+
+
+def _existing(root_fd: int, path: str) -> int:
     try:
-        point = paths.open_in(root_fd, path, os.O_PATH, how=paths.ACROSS_MOUNTS)
+        return paths.open_in(root_fd, path, os.O_PATH, how=paths.ACROSS_MOUNTS)
     except OSError as error:
-        if error.errno in (_ENOENT, 20):
-            return
+        if error.errno in (_ENOENT, _ENOTDIR):
+            return -1
         raise
-    try:
-        mount = kernel.open_tree(point, "", kernel.OPEN_TREE_CLONE | kernel.AT_EMPTY_PATH | kernel.AT_RECURSIVE)
-        deep = kernel.AT_EMPTY_PATH | kernel.AT_RECURSIVE
-        kernel.mount_setattr(mount, "", deep, attr_set=kernel.MOUNT_ATTR_RDONLY)
-        kernel.move_mount(mount, point)
-        os.close(mount)
-    finally:
-        os.close(point)
+
+
+def _attach(mount: int, point: int) -> None:
+    kernel.move_mount(mount, point)
+    os.close(mount)
+    os.close(point)

@@ -43,7 +43,7 @@ def processes_table(pids: list[int], options: list[str]) -> str:
     return "\n".join([*lines[:1], *(line for line in lines[1:] if line.split()[column : column + 1][0] in wanted)])
 
 
-def events(root: str, state: State, *, interval: float, once: bool) -> Iterator[str]:
+def events(state: State, *, interval: float, once: bool) -> Iterator[str]:
     """JSON lines: statistics every `interval` seconds, and one when the container runs out of memory; till it stops.
 
     Raises HostUnfit where the container has no cgroup to ask.

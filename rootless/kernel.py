@@ -11,6 +11,10 @@ from __future__ import annotations
 import ctypes
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 CLONE_PARENT = 0x00008000
 CLONE_NEWNS = 0x00020000
 CLONE_NEWTIME = 0x00000080
@@ -252,6 +256,18 @@ def fsmount(fd: int, attributes: int) -> int:
         ),
         "fsmount",
     )
+
+
+def new_file_system(kind: str, options: Mapping[str, str | None], attributes: int) -> int:
+    """A detached mount of a new file system; an option without a value is a flag (fsopen(2)). Raises OSError."""
+    context = fsopen(kind)
+    try:
+        for key, value in options.items():
+            fsconfig(context, FSCONFIG_SET_FLAG if value is None else FSCONFIG_SET_STRING, key, value)
+        fsconfig(context, FSCONFIG_CMD_CREATE, None, None)
+        return fsmount(context, attributes)
+    finally:
+        os.close(context)
 
 
 def mount_setattr(

@@ -6,7 +6,6 @@ parent until the container is on record.
 
 from __future__ import annotations
 
-import _socket
 import fcntl
 import os
 
@@ -26,13 +25,12 @@ from rootless import spec as spec_module
 from rootless import state as state_module
 from rootless.errors import HostUnfit, InvalidDocument, KernelError, NotFound, PtbError, UsageError
 from rootless.ids import IdMaps
-from rootless.record import record
+from rootless.process import Around, Filter
+from rootless.record import record, replace
 from rootless.state import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from rootless.channel import Channel
     from rootless.container_init import Setup
     from rootless.spec import Process, Spec
@@ -85,7 +83,7 @@ def create(request: Request) -> Created:
     spec = spec_module.read_spec(document)
     if spec.process is None:
         raise InvalidDocument(f"{request.bundle}/config.json: process is missing")
-    process = _with_listened_descriptors(spec.process, request)
+    process = _with_listened_descriptors(spec.process)
     _check_security_modules(spec, process)
     preserved = request.preserve_fds + int(os.environ.get("LISTEN_FDS", "0"))
     check_terminal(process.terminal, request.console_socket, keeps=request.keep_terminal)
@@ -119,7 +117,7 @@ def check_terminal(terminal: bool, console_socket: str, *, keeps: bool) -> None:
         raise UsageError("a --console-socket is given but process.terminal is false")
 
 
-def _with_listened_descriptors(process: Process, request: Request) -> Process:
+def _with_listened_descriptors(process: Process) -> Process:
     """Socket activation passes through: the process is told of what it inherits (sd_listen_fds(3))."""
     count = os.environ.get("LISTEN_FDS", "")
     if not count.isdecimal() or count == "0":
@@ -127,8 +125,7 @@ def _with_listened_descriptors(process: Process, request: Request) -> Process:
     extra = [f"LISTEN_FDS={count}", "LISTEN_PID=1"]
     if "LISTEN_FDNAMES" in os.environ:
         extra.append(f"LISTEN_FDNAMES={os.environ['LISTEN_FDNAMES']}")
-    fields = {name: getattr(process, name) for name in process.__match_args__}
-    return spec_module.Process(**{**fields, "environment": (*process.environment, *extra)})
+    return replace(process, environment=(*process.environment, *extra))
 
 
 def _create_in(request: Request, spec: Spec, process: Process, preserved: int, directory: int, held: int) -> Created:
@@ -143,7 +140,6 @@ def _create_in(request: Request, spec: Spec, process: Process, preserved: int, d
     listener = channel.listen(directory, "start.sock")
     waiting = os.open("waiting", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=directory)
     fcntl.flock(waiting, fcntl.LOCK_EX)
-    filter_, notify = compile_filter(spec)
     prepared = _prepare_sources(spec, request.bundle, new_user=new_user)
     setup = container_init.Setup(
         spec=spec,
@@ -154,12 +150,7 @@ def _create_in(request: Request, spec: Spec, process: Process, preserved: int, d
         listener=listener,
         waiting=waiting,
         console=channel.connect_path(request.console_socket) if request.console_socket else None,
-        filter=filter_,
-        notify=notify,
-        notify_metadata=(spec.linux.seccomp or {}).get("listenerMetadata", ""),
-        preserved=preserved,
-        last_capability=capabilities.last_capability(),
-        keep_groups=spec.annotations.get("run.oci.keep_original_groups") == "1",
+        around=surroundings(spec, preserved),
         pivot=request.pivot,
         reaper=request.reaper,
         environment=dict(os.environ),
@@ -178,7 +169,6 @@ def _create_in(request: Request, spec: Spec, process: Process, preserved: int, d
         owner=os.geteuid(),
         annotations=spec.annotations,
         cgroup=cgroup,
-        user_namespace="user" in spec.linux.namespaces,
     )
     state_module.save(directory, state)
     here, there = channel.pair()
@@ -193,12 +183,12 @@ def _create_in(request: Request, spec: Spec, process: Process, preserved: int, d
         started = processes.start_time(pid)
         if started is None:
             here.expect("ready")
-        state = State(**{**_fields(state), "pid": pid, "started": started})
+        state = replace(state, pid=pid, started=started)
         if new_user:
             ids.map_ids(pid, _maps_of(spec))
         state_module.save(directory, state)
         cgroup = container_cgroup.enter(cgroup, spec, pid)
-        state = State(**{**_fields(state), "cgroup": cgroup})
+        state = replace(state, cgroup=cgroup)
         state_module.save(directory, state)
         hooked = True
         master = _accompany(spec, state, here)
@@ -230,10 +220,6 @@ def _maps_of(spec: Spec) -> IdMaps:
         return ids.subordinates().default_maps()
     except HostUnfit:
         return IdMaps((ids.IdRange(0, os.geteuid(), 1),), (ids.IdRange(0, os.getegid(), 1),))
-
-
-def _fields(state: State) -> dict[str, Any]:
-    return {name: getattr(state, name) for name in State.__match_args__}
 
 
 def _now() -> str:
@@ -288,34 +274,45 @@ def write_pid_file(path: str, pid: int) -> None:
         raise KernelError("writing", f'pid file "{path}"', error.errno or 0) from error
 
 
-def compile_filter(spec: Spec) -> tuple[tuple[bytes, int] | None, _socket.socket | None]:
-    """The compiled linux.seccomp with its flags, and a connection to the agent of its notify action. Raises PtbError."""
+def surroundings(spec: Spec, preserved: int) -> Around:
+    """What a process of this container is started with, but for the procfs that only it can open. Raises PtbError."""
+    return Around(
+        proc_fd=-1,
+        filter=_compile_filter(spec),
+        preserved=preserved,
+        last_capability=capabilities.last_capability(),
+        keep_groups=spec.annotations.get("run.oci.keep_original_groups") == "1",
+        personality=spec.linux.personality,
+    )
+
+
+def _compile_filter(spec: Spec) -> Filter | None:
+    """The compiled linux.seccomp, with a connection to the agent of its notify action."""
     profile = spec.linux.seccomp
     if not profile:
-        return None, None
+        return None
     from rootless import seccomp_load
 
     flags = seccomp_load.filter_flags(profile)
     program = seccomp_load.cached_program(profile, os.uname().machine, seccomp_load.cache_directory())
-    notify = None
+    agent = None
     if flags & seccomp_load.NEW_LISTENER:
         path = profile.get("listenerPath") or ""
         if not path:
             raise InvalidDocument("linux.seccomp.listenerPath is missing: SCMP_ACT_NOTIFY needs someone to notify")
-        notify = channel.connect_path(path)
-    return (program, flags), notify
+        agent = channel.connect_path(path)
+    return Filter(program, flags, agent, profile.get("listenerMetadata") or "")
 
 
 def _prepare_sources(spec: Spec, bundle: str, *, new_user: bool) -> dict[int, int]:
     """Clone what init, in another user namespace than this process, may not reach or not map."""
     prepared = {}
     for index, mount in enumerate(spec.mounts):
-        options = set(mount.options)
-        if mount.type != "bind" and not options & {"bind", "rbind"}:
-            if mount.uid_mappings or options & {"idmap", "ridmap"}:
+        mapped = bool(mount.uid_mappings) or not {"idmap", "ridmap"}.isdisjoint(mount.options)
+        if not mount.is_bind:
+            if mapped:
                 raise InvalidDocument(f'mount "{mount.destination}": only bind mounts can have ids of their own')
             continue
-        mapped = bool(mount.uid_mappings) or bool(options & {"idmap", "ridmap"})
         if not mapped and not (new_user and os.geteuid() == 0):
             continue
         userns = -1
@@ -326,7 +323,7 @@ def _prepare_sources(spec: Spec, bundle: str, *, new_user: bool) -> dict[int, in
         finally:
             if userns >= 0:
                 os.close(userns)
-        if not any(flag.lstrip("r") in ("hared", "shared") for flag in mount.options):
+        if {"shared", "rshared"}.isdisjoint(mount.options):
             deep = kernel.AT_EMPTY_PATH | kernel.AT_RECURSIVE
             kernel.mount_setattr(prepared[index], "", deep, propagation=kernel.MS_SLAVE)
     return prepared
@@ -334,10 +331,8 @@ def _prepare_sources(spec: Spec, bundle: str, *, new_user: bool) -> dict[int, in
 
 def _user_namespace_for(mount: spec_module.Mount, spec: Spec) -> int:
     """A user namespace with the mount's id maps, or with the container's own for a bare `idmap`. Raises PtbError."""
-    uids, gids = (
-        mount.uid_mappings or spec.linux.uid_mappings,
-        mount.gid_mappings or spec.linux.gid_mappings,
-    )
+    uids = mount.uid_mappings or spec.linux.uid_mappings
+    gids = mount.gid_mappings or spec.linux.gid_mappings
     if not uids or not gids:
         raise InvalidDocument(f'mount "{mount.destination}": idmap needs uidMappings and gidMappings')
     ready_read, ready_write = os.pipe()

@@ -104,14 +104,8 @@ def _fill(fd: int, entries: tuple[Entry, ...]) -> None:
 
 def tmpfs() -> int:
     """A detached tmpfs of the caller's user namespace, owned by its root."""
-    context = kernel.fsopen("tmpfs")
-    try:
-        for key, value in (("mode", "755"), ("uid", "0"), ("gid", "0")):
-            kernel.fsconfig(context, kernel.FSCONFIG_SET_STRING, key, value)
-        kernel.fsconfig(context, kernel.FSCONFIG_CMD_CREATE, None, None)
-        return kernel.fsmount(context, kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV)
-    finally:
-        os.close(context)
+    owner = {"mode": "755", "uid": "0", "gid": "0"}
+    return kernel.new_file_system("tmpfs", owner, kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV)
 
 
 def fuse(device: int, source: str) -> int:
@@ -119,23 +113,17 @@ def fuse(device: int, source: str) -> int:
 
     Needs no fusermount: the caller is root over the user namespace that opened the device (fuse(4)).
     """
-    context = kernel.fsopen("fuse")
-    try:
-        for key, value in (
-            ("source", source),
-            ("subtype", "fuse-overlayfs"),
-            ("fd", str(device)),
-            ("rootmode", "40000"),
-            ("user_id", str(os.getuid())),
-            ("group_id", str(os.getgid())),
-        ):
-            kernel.fsconfig(context, kernel.FSCONFIG_SET_STRING, key, value)
-        for flag in ("default_permissions", "allow_other"):
-            kernel.fsconfig(context, kernel.FSCONFIG_SET_FLAG, flag, None)
-        kernel.fsconfig(context, kernel.FSCONFIG_CMD_CREATE, None, None)
-        return kernel.fsmount(context, 0)
-    finally:
-        os.close(context)
+    options = {
+        "source": source,
+        "subtype": "fuse-overlayfs",
+        "fd": str(device),
+        "rootmode": "40000",
+        "user_id": str(os.getuid()),
+        "group_id": str(os.getgid()),
+        "default_permissions": None,
+        "allow_other": None,
+    }
+    return kernel.new_file_system("fuse", options, 0)
 
 
 def attach_all(root_fd: int, prepared: list[Prepared]) -> None:

@@ -8,11 +8,12 @@ descriptors but those handed over are closed at execve, before the working direc
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found] # `signal` without its enumerations, which cost 4 ms
+import _socket
 import os
 import resource
 import struct
 
-from rootless import capabilities, kernel, paths, procfs
+from rootless import capabilities, json_text, kernel, paths, procfs
 from rootless.errors import CommandNotFound, CommandNotRunnable, KernelError, PtbError
 from rootless.record import record
 
@@ -23,26 +24,27 @@ if TYPE_CHECKING:
 
     from rootless.spec import Process
 
-_ENOENT, _EACCES, _EPERM, _ENOTDIR, _ELOOP = 2, 13, 1, 20, 40
+_ENOENT, _EACCES, _EPERM, _ENOTDIR = 2, 13, 1, 20
 _INFINITY = (1 << 64) - 1
 
 
 @record
 class Filter:
-    """A compiled system call filter with its flags (seccomp(2)); `deliver` is called with a notify listener."""
+    """A compiled system call filter with its flags (seccomp(2)); `agent` gets the listener of its notify action."""
 
     program: bytes
     flags: int
-    deliver: Callable[[int], None] | None
+    agent: _socket.socket | None
+    metadata: str
 
 
 @record
 class Around:
     """What a process is started with besides its own configuration.
 
-    `proc_fd` is a trusted procfs, `filter` the system call filter or None, `preserved` how many descriptors from 3 on
-    it gets, `last_capability` the kernel's highest, `keep_groups` whether the caller's groups stay, `personality` an
-    execution domain or None.
+    `proc_fd` is a trusted procfs (-1 until there is one), `filter` the system call filter or None, `preserved` how many
+    descriptors from 3 on it gets, `last_capability` the kernel's highest, `keep_groups` whether the caller's groups
+    stay, `personality` an execution domain or None.
     """
 
     proc_fd: int
@@ -53,10 +55,11 @@ class Around:
     personality: int | None
 
 
-def become(process: Process, around: Around, before_execute: Callable[[], None]) -> NoReturn:
+def become(process: Process, around: Around, state: dict[str, object], before_execute: Callable[[], None]) -> NoReturn:
     """Turn this process into `process`; call it as root of the container, inside its root file system.
 
-    `before_execute` is called when nothing but limits of the process itself can fail any more. Raises PtbError.
+    `state` is the container's, for the agent of a seccomp filter. `before_execute` is called when nothing but limits
+    of the process itself can fail any more. Raises PtbError.
     """
     environment = dict(entry.partition("=")[::2] for entry in process.environment if "=" in entry)
     _set_labels(process, around.proc_fd)
@@ -92,7 +95,7 @@ def become(process: Process, around: Around, before_execute: Callable[[], None])
     final = [wanted[name] & permitted for name in ("effective", "permitted", "inheritable")]
     ambient = wanted["ambient"] & final[1] & final[2]
     if around.filter is not None:
-        _load(around.filter)
+        _load(around.filter, state)
     try:
         kernel.set_capabilities(*final)
         capabilities.set_ambient(ambient)
@@ -269,11 +272,23 @@ def _reset_signals() -> None:
     _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
 
 
-def _load(filter_: Filter) -> None:
+def _load(filter_: Filter, state: dict[str, object]) -> None:
+    """Load the filter and send its listener to the agent (config-linux.md, containerProcessState)."""
+    message = b""
+    if filter_.agent is not None:
+        content = {
+            "ociVersion": state["ociVersion"],
+            "fds": ["seccompFd"],
+            "pid": state["pid"],
+            "metadata": filter_.metadata,
+            "state": state,
+        }
+        message = json_text.dump(content).encode(errors="surrogateescape")
     try:
         listener = kernel.seccomp(kernel.SECCOMP_SET_MODE_FILTER, filter_.flags, filter_.program)
     except OSError as error:
         raise KernelError("loading", "linux.seccomp", error.errno or 0) from error
-    if filter_.deliver is not None:
-        filter_.deliver(listener)
+    if filter_.agent is not None:
+        rights = struct.pack("i", listener)
+        filter_.agent.sendmsg([message], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
         os.close(listener)

@@ -7,14 +7,26 @@ time only what they were promised: keyword or positional construction, equality,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypeVar, dataclass_transform
+    from typing import Any, TypeVar, dataclass_transform
 
     T = TypeVar("T")
 
     @dataclass_transform(frozen_default=True)
     def record(cls: type[T]) -> type[T]: ...
 
+    def values_of(instance: object) -> dict[str, Any]:
+        """The fields of a record by name, in order."""
+
+    def replace(instance: T, **changes: Any) -> T:
+        """A copy of a record with some fields changed."""
+
 else:
+
+    def values_of(instance):
+        return {name: getattr(instance, name) for name in instance.__match_args__}
+
+    def replace(instance, **changes):
+        return type(instance)(**{**values_of(instance), **changes})
 
     def record(cls):
         names = tuple(cls.__annotations__)

@@ -85,7 +85,7 @@ def has_own_dev(spec: Spec) -> bool:
     """Whether /dev is the container's to fill, and not the host's bound into it."""
     for mount in spec.mounts:
         if mount.destination.rstrip("/") == "/dev":
-            return mount.type != "bind" and not {"bind", "rbind"} & set(mount.options)
+            return not mount.is_bind
     return True
 
 

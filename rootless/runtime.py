@@ -14,7 +14,6 @@ from rootless.errors import HostUnfit, InUse, NotFound, PtbError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from rootless.spec import Spec
     from rootless.state import State
 
 
@@ -35,9 +34,8 @@ def start(root: str, identity: str) -> None:
     word, _text, _descriptor = init.receive()
     if word:
         raise PtbError(f'container "{identity}" answered {word!r} to start')
-    launch_hooks = state_module.configuration(root, identity)
-    if launch_hooks.hooks["poststart"]:
-        launch.run_and_warn("poststart", launch_hooks, state_module.document(state, "running"))
+    spec = state_module.configuration(root, identity)
+    launch.run_and_warn("poststart", spec, state_module.document(state, "running"))
 
 
 def signal_number(name: str) -> int:
@@ -210,14 +208,3 @@ def listing(root: str) -> list[dict[str, object]]:
         except PtbError:
             continue
     return found
-
-
-def wait_for(pid: int) -> int:
-    """Wait for a child and return its exit status as shells have it."""
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return status if status >= 0 else 128 - status
-
-
-def spec_of(root: str, identity: str) -> Spec:
-    """The configuration of a container."""
-    return state_module.configuration(root, identity)

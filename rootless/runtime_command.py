@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rootless.launch import Request
-    from rootless.spec import Process
+    from rootless.spec import Process, Spec
 
     Values = dict[str, Any]
 
@@ -71,21 +71,15 @@ def run(settings: Values, values: Values, operands: list[str]) -> int:
     identity, root = operands[0], settings["root"]
     keeps = not detach and not values.get("console-socket")
     created = launch.create(_request(settings, values, identity, keep_terminal=keeps))
+    signals = None if detach else terminal_relay.catch_signals()
     try:
         runtime.start(root, identity)
     except BaseException:
         runtime.delete(root, identity, force=True)
         raise
-    if detach:
+    if signals is None:
         return 0
-
-    def send(number: int) -> None:
-        try:
-            os.kill(created.state.pid, number)
-        except ProcessLookupError:
-            return
-
-    status = terminal_relay.wait(created.state.pid, created.master, send)
+    status = terminal_relay.wait(created.state.pid, created.master, signals)
     if not values.get("keep"):
         runtime.delete(root, identity, force=True)
     return status
@@ -134,11 +128,13 @@ def exec_(settings: Values, values: Values, operands: list[str]) -> int:
     identity, command = operands[0], operands[1:]
     detach = bool(values.get("detach"))
     _check_preserved(values.get("preserve-fds", 0))
-    process = _exec_process(settings, values, identity, command)
+    spec = state_module.configuration(settings["root"], identity)
+    process = _exec_process(spec, values, command)
     console_socket = _absolute(values.get("console-socket", ""))
     request = container_exec.ExecRequest(
         root=settings["root"],
         id=identity,
+        spec=spec,
         process=process,
         console_socket=console_socket,
         pid_file=_absolute(values.get("pid-file", "")),
@@ -147,20 +143,12 @@ def exec_(settings: Values, values: Values, operands: list[str]) -> int:
         keep_terminal=not detach and not console_socket,
         cgroup=values.get("cgroup", ""),
     )
+    signals = None if detach else terminal_relay.catch_signals()
     pid, master = container_exec.start(request)
-    if detach:
-        return 0
-
-    def send(number: int) -> None:
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            return
-
-    return terminal_relay.wait(pid, master, send)
+    return 0 if signals is None else terminal_relay.wait(pid, master, signals)
 
 
-def _exec_process(settings: Values, values: Values, identity: str, command: list[str]) -> Process:
+def _exec_process(spec: Spec, values: Values, command: list[str]) -> Process:
     from rootless import container_exec
     from rootless import spec as spec_module
 
@@ -170,7 +158,6 @@ def _exec_process(settings: Values, values: Values, identity: str, command: list
         return spec_module.read_process(document, f"{path}: ")
     if not command:
         raise UsageError("exec: a command is missing", hint="or give the process with --process FILE")
-    spec = state_module.configuration(settings["root"], identity)
     assert spec.process is not None  # noqa: S101 # create refuses a container without one
     own = spec.process
     changes: Values = {"arguments": tuple(command), "terminal": bool(values.get("tty"))}
@@ -336,9 +323,7 @@ def events(settings: Values, values: Values, operands: list[str]) -> int:
     if not seconds.replace(".", "", 1).isdecimal() or float(seconds) <= 0:
         raise UsageError(f'events: --interval must be a time as 5s, not "{text}"')
     state_ = state_module.read(settings["root"], operands[0])
-    for line in container_report.events(
-        settings["root"], state_, interval=float(seconds), once=bool(values.get("stats"))
-    ):
+    for line in container_report.events(state_, interval=float(seconds), once=bool(values.get("stats"))):
         _say(line)
     return 0
 

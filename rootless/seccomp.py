@@ -141,7 +141,7 @@ def _program(names: list[str], rules: list[tuple[str, Rule]], default: int) -> l
     tables = _read_tables({_ARCHITECTURES[name][0] for name in names})
     sections: dict[int, list[Instruction]] = {}
     for name in names:
-        column, audit, _wide = _ARCHITECTURES[name]
+        _column, audit, _wide = _ARCHITECTURES[name]
         if name == "SCMP_ARCH_X32":
             continue
         body = _section(name, tables, rules, default)
@@ -153,7 +153,6 @@ def _program(names: list[str], rules: list[tuple[str, Rule]], default: int) -> l
                 # -1 is what a tracer sets to skip a call, and no call of another architecture.
                 body = [(_JGE, 0, 2, _X32_BIT), (_JEQ, 1, 0, 0xFFFFFFFF), (_RET, 0, 0, _BAD_ARCHITECTURE), *body]
         sections[audit] = body
-        del column
     code: list[Instruction] = [(_LD, 0, 0, 4)]
     for audit, body in sections.items():
         code += _jump_over(_JEQ, audit, 1 + len(body), when=False)

@@ -113,6 +113,11 @@ class Mount:
     uid_mappings: tuple[IdRange, ...]
     gid_mappings: tuple[IdRange, ...]
 
+    @property
+    def is_bind(self) -> bool:
+        """Whether it binds what is there already instead of making a file system (config.md, mounts)."""
+        return self.type == "bind" or "bind" in self.options or "rbind" in self.options
+
 
 @record
 class Hook:

@@ -19,7 +19,7 @@ import os
 
 from rootless import json_text, paths, processes
 from rootless.errors import AlreadyExists, InvalidDocument, NotFound
-from rootless.record import record
+from rootless.record import record, values_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ class State:
     owner: int
     annotations: dict[str, str]
     cgroup: dict[str, Any]
-    user_namespace: bool
 
 
 def default_root() -> str:
@@ -121,8 +120,7 @@ def write(directory: int, name: str, text: str) -> None:
 
 def save(directory: int, state: State) -> None:
     """Write state.json."""
-    names = State.__match_args__
-    write(directory, "state.json", json_text.dump({name: getattr(state, name) for name in names}))
+    write(directory, "state.json", json_text.dump(values_of(state)))
 
 
 def read(root: str, identity: str) -> State:

@@ -12,22 +12,27 @@ import select
 import termios
 
 from rootless import tty
+from rootless.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 _CHUNK = 65536
 _FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGCONT", "SIGWINCH")
 
 
-def wait(pid: int, master: int, send: Callable[[int], None]) -> int:
-    """Wait for the child `pid` and return its exit status as shells have it.
+@record
+class Signals:
+    """The numbers of the signals caught so far; `wake` becomes readable with each."""
 
-    `master` is its terminal or -1; what the caller is sent is passed on through `send`.
-    """
-    wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    wake: int
+    pending: list[int]
+
+
+def catch_signals() -> Signals:
+    """Catch what is to be passed on from now on: before there is a process, so that it never goes on without us."""
+    wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     pending: list[int] = []
 
     def note(number: int, _frame: object) -> None:
@@ -36,12 +41,20 @@ def wait(pid: int, master: int, send: Callable[[int], None]) -> int:
     _signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     for name in _FORWARDED:
         _signal.signal(getattr(_signal, name), note)
+    return Signals(wake, pending)
+
+
+def wait(pid: int, master: int, signals: Signals) -> int:
+    """Wait for the child `pid` and return its exit status as shells have it.
+
+    `master` is its terminal or -1; `signals` are passed on to it.
+    """
     process = os.pidfd_open(pid)
     saved = _make_raw(0) if master >= 0 else None
     try:
         if master >= 0:
             tty.copy_size(0, master)
-        _relay(process, master, wake_read, pending, send)
+        _relay(process, master, signals)
     finally:
         if saved is not None:
             termios.tcsetattr(0, termios.TCSADRAIN, saved)
@@ -65,9 +78,9 @@ def _make_raw(fd: int) -> list[Any] | None:
     return saved
 
 
-def _relay(process: int, master: int, wake: int, pending: list[int], send: Callable[[int], None]) -> None:
+def _relay(process: int, master: int, signals: Signals) -> None:
     poll = select.poll()
-    for fd in (process, wake):
+    for fd in (process, signals.wake):
         poll.register(fd, select.POLLIN)
     if master >= 0:
         poll.register(master, select.POLLIN)
@@ -75,14 +88,14 @@ def _relay(process: int, master: int, wake: int, pending: list[int], send: Calla
     ended = False
     while True:
         ready = dict(poll.poll(0 if ended else None))
-        if wake in ready:
-            _drain(wake)
-        while pending:
-            number = pending.pop(0)
+        if signals.wake in ready:
+            _drain(signals.wake)
+        while signals.pending:
+            number = signals.pending.pop(0)
             if number == _signal.SIGWINCH and master >= 0:
                 tty.copy_size(0, master)
             else:
-                send(number)
+                _send(process, number)
         if 0 in ready and master >= 0:
             typed = _read(0)
             if typed:
@@ -103,6 +116,13 @@ def _relay(process: int, master: int, wake: int, pending: list[int], send: Calla
             ended = True
             if master < 0:
                 return
+
+
+def _send(process: int, number: int) -> None:
+    try:
+        _signal.pidfd_send_signal(process, number)
+    except ProcessLookupError:
+        return
 
 
 def _drain(fd: int) -> None:

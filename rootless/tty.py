@@ -13,6 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket as Socket  # noqa: N812
 
+    from rootless.channel import Channel
+    from rootless.spec import Process
+
 _TIOCSPTLCK = 0x40045431
 _TIOCGPTPEER = 0x5441
 TIOCSCTTY = 0x540E
@@ -62,11 +65,29 @@ def take(slave: int) -> None:
     fcntl.ioctl(slave, TIOCSCTTY, 0)
     for fd in (0, 1, 2):
         os.dup2(slave, fd)
+    os.close(slave)
 
 
-def send_master(channel: Socket, master: int) -> None:
-    """Send the descriptor as conmon and containerd expect it on a console socket: with SCM_RIGHTS and a name."""
+def hand_over(root_fd: int, process: Process, console: Socket | None, parent: Channel) -> int:
+    """Open a terminal for `process`, send its master away and return its slave, which belongs to the process's user.
+
+    The master goes to the socket `console` as conmon and containerd expect it, with SCM_RIGHTS and a name; where there
+    is none, to the parent. Raises PtbError.
+    """
     import _socket
 
-    rights = master.to_bytes(4, sys.byteorder)
-    channel.sendmsg([b"/dev/ptmx"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+    master, slave = open_terminal(root_fd)
+    if process.console_size is not None:
+        set_size(master, *process.console_size)
+    if console is not None:
+        rights = master.to_bytes(4, sys.byteorder)
+        console.sendmsg([b"/dev/ptmx"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+        console.close()
+    else:
+        parent.send("terminal", "", master)
+    os.close(master)
+    try:
+        os.fchown(slave, process.user.uid, -1)
+    except OSError:
+        pass  # not mapped: the process may still use what it inherits
+    return slave

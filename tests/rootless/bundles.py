@@ -18,6 +18,11 @@ APPLETS = ("sh", "true", "cat", "id", "ls", "sleep", "echo", "mount", "kill", "g
 PATIENCE = 60
 
 
+def environment(**variables: str) -> dict[str, str]:
+    """The variables that a command of this checkout runs with."""
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), **variables}
+
+
 @dataclass
 class Bundle:
     """A bundle with busybox as its root file system; `spec` is its configuration until the next command."""
@@ -43,6 +48,10 @@ class Bundle:
         """Have the container's shell run this."""
         return self.command("/bin/sh", "-c", script)
 
+    def write(self) -> None:
+        """Write the configuration."""
+        (self.path / "config.json").write_text(json.dumps(self.spec))
+
     def mount(self, source: object, destination: str, *options: str) -> Bundle:
         """Bind something of the host's."""
         entry = {"destination": destination, "type": "bind", "source": str(source), "options": ["rbind", *options]}
@@ -66,19 +75,20 @@ def make(path: Path) -> Bundle:
 
 @dataclass
 class Runtime:
-    """`ptb-runtime` with its state under `root`."""
+    """`ptb-runtime` with its state under `root`; `global_options` come before every command."""
 
     root: Path
+    global_options: tuple[str, ...] = ()
 
     def arguments(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "rootless", "--root", str(self.root), *arguments]
+        return [sys.executable, "-m", "rootless", "--root", str(self.root), *self.global_options, *arguments]
 
     def __call__(
         self, *arguments: str, bundle: Bundle | None = None, check: bool = False, **options: Any
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, in the bundle's directory if one is given."""
         if bundle is not None:
-            (bundle.path / "config.json").write_text(json.dumps(bundle.spec))
+            bundle.write()
             options["cwd"] = bundle.path
         options.setdefault("stdin", subprocess.DEVNULL)
         # What stays behind keeps its standard descriptors: a file does not wait for them to be closed, as a pipe does.
@@ -90,13 +100,27 @@ class Runtime:
                 stderr=stderr,
                 check=False,
                 timeout=PATIENCE,
-                env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+                env=environment(),
                 **options,
             )
         result = subprocess.CompletedProcess(done.args, done.returncode, out.read_text(), err.read_text())
         assert "Traceback" not in result.stderr, result.stderr
         assert not check or result.returncode == 0, result.stderr
         return result
+
+    def popen(
+        self, *arguments: str, bundle: Bundle, variables: dict[str, str] | None = None, **options: Any
+    ) -> subprocess.Popen[str]:
+        """Start a command in the bundle's directory, without its standard streams unless they are given."""
+        bundle.write()
+        silent = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+        return subprocess.Popen(
+            self.arguments(*arguments),
+            cwd=bundle.path,
+            env=environment(**(variables or {})),
+            text=True,
+            **{**silent, **options},
+        )
 
     def run(self, bundle: Bundle, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run the bundle in the foreground."""

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import select
 import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pexpect
 import pytest
 
 from tests.rootless import bundles
-from tests.rootless.bundles import Bundle, Runtime
-
-
-@pytest.fixture
-def bundle(tmp_path) -> Bundle:
-    return bundles.make(tmp_path / "bundle")
-
-
-@pytest.fixture
-def runtime(tmp_path):
-    made = Runtime(tmp_path / "state")
-    yield made
-    made.clear()
-    assert not made.root.is_dir() or list(made.root.iterdir()) == []
+from tests.rootless.bundles import Runtime
 
 
 def wait_until_stopped(runtime: Runtime, identity: str) -> None:
@@ -35,9 +25,6 @@ def wait_until_stopped(runtime: Runtime, identity: str) -> None:
             process = os.pidfd_open(pid)
         except ProcessLookupError:
             return
-        assert os.waitstatus_to_exitcode  # the process is not ours: its end is polled, not its status
-        import select
-
         assert select.select([process], [], [], bundles.PATIENCE)[0]
         os.close(process)
 
@@ -259,11 +246,13 @@ def test_exec_joins_what_runs(runtime, bundle, tmp_path):
 def test_a_terminal(runtime, bundle):
     bundle.spec["process"]["terminal"] = True
     bundle.shell("tty; test -c /dev/console && echo console; stty size 2>/dev/null; read x; echo got $x")
-    (bundle.path / "config.json").write_text(json.dumps(bundle.spec))
+    bundle.write()
+    program, *arguments = runtime.arguments("run", "term")
     child = pexpect.spawn(
-        *(runtime.arguments("run", "term")[0], runtime.arguments("run", "term")[1:]),
+        program,
+        arguments,
         cwd=bundle.path,
-        env={**os.environ, "PYTHONPATH": str(bundles.REPOSITORY)},
+        env=bundles.environment(),
         timeout=bundles.PATIENCE,
         encoding="utf-8",
     )
@@ -286,20 +275,9 @@ def test_descriptors_are_handed_over_and_no_others(runtime, bundle):
 
 
 def test_an_init_reaps_and_passes_signals_on(runtime, bundle, tmp_path):
+    os.mkfifo(tmp_path / "pid")
     bundle.mount(tmp_path, "/data").shell("trap 'exit 33' TERM; echo $$ >/data/pid; while :; do sleep 0.05; done")
-    os.mkfifo(tmp_path / "gone")
-    (bundle.path / "config.json").write_text(json.dumps(bundle.spec))
-    running = subprocess.Popen(
-        runtime.arguments("run", "--init", "reaper"),
-        cwd=bundle.path,
-        env={**os.environ, "PYTHONPATH": str(bundles.REPOSITORY)},
-    )
-    import time
-
-    deadline = time.monotonic() + bundles.PATIENCE
-    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    running = runtime.popen("run", "--init", "reaper", bundle=bundle)
     assert (tmp_path / "pid").read_text() == "2\n"
     running.send_signal(signal.SIGTERM)
     assert running.wait(bundles.PATIENCE) == 33
@@ -307,16 +285,8 @@ def test_an_init_reaps_and_passes_signals_on(runtime, bundle, tmp_path):
 
 @pytest.mark.parametrize("step", range(12))
 def test_a_killed_runtime_leaves_nothing_that_delete_does_not_clear(runtime, bundle, step):
-    (bundle.path / "config.json").write_text(json.dumps(bundle.command("sleep", "1000").spec))
     mark = f"mark-{os.urandom(8).hex()}"
-    creating = subprocess.Popen(
-        runtime.arguments("create", "victim"),
-        cwd=bundle.path,
-        env={**os.environ, "PYTHONPATH": str(bundles.REPOSITORY), "MARK": mark},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    creating = runtime.popen("create", "victim", bundle=bundle.command("sleep", "1000"), variables={"MARK": mark})
     try:
         creating.wait(0.02 + step * 0.008)
     except subprocess.TimeoutExpired:
@@ -385,18 +355,10 @@ def test_a_personality_and_sockets_passed_on(runtime, bundle):
     os.set_inheritable(3, True)
     bundle.shell("busybox uname -m; echo $LISTEN_FDS $LISTEN_PID; echo through >&3")
     bundle.spec["process"]["env"] = ["PATH=/bin"]
-    environment = {**os.environ, "LISTEN_FDS": "1", "PYTHONPATH": str(bundles.REPOSITORY)}
-    (bundle.path / "config.json").write_text(json.dumps(bundle.spec))
-    said = subprocess.run(
-        runtime.arguments("run", "listening"),
-        cwd=bundle.path,
-        env=environment,
-        pass_fds=(3,),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=bundles.PATIENCE,
-    ).stdout
+    running = runtime.popen(
+        "run", "listening", bundle=bundle, variables={"LISTEN_FDS": "1"}, pass_fds=(3,), stdout=subprocess.PIPE
+    )
+    said = running.communicate(timeout=bundles.PATIENCE)[0]
     assert said.split()[0] in ("i686", "armv8l", os.uname().machine)
     assert said.split()[1:] == ["1", "1"]
     assert os.read(first, 100) == b"through\n"
@@ -404,26 +366,16 @@ def test_a_personality_and_sockets_passed_on(runtime, bundle):
 
 def test_many_at_once_with_runtimes_killed(runtime, bundle):
     """Whatever is killed when, `delete --force` clears it, and no process stays."""
-    import random
-    from concurrent.futures import ThreadPoolExecutor
-
     mark = f"mark-{os.urandom(8).hex()}"
     chance = random.Random(1)
-    (bundle.path / "config.json").write_text(json.dumps(bundle.command("sleep", "1000").spec))
+    bundle.command("sleep", "1000")
     moments = [[chance.random() * 0.4 if chance.random() < 0.2 else None for _step in range(3)] for _cycle in range(60)]
 
     def cycle(number: int) -> int:
         identity = f"c{number}"
         steps = (("create", identity), ("start", identity), ("kill", identity, "KILL"))
         for step, moment in zip(steps, moments[number], strict=True):
-            running = subprocess.Popen(
-                runtime.arguments(*step),
-                cwd=bundle.path,
-                env={**os.environ, "PYTHONPATH": str(bundles.REPOSITORY), "MARK": mark},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+            running = runtime.popen(*step, bundle=bundle, variables={"MARK": mark})
             try:
                 running.wait(bundles.PATIENCE if moment is None else moment)
             except subprocess.TimeoutExpired:

@@ -149,10 +149,15 @@ def test_any_conditions_decide_as_in_libseccomp(chosen, names, action, extra, ar
         assert_same(profile, ["SCMP_ARCH_X86"], narrow)
 
 
-@pytest.mark.parametrize("architecture", seccomp.ARCHITECTURES)
+_AS_OLD_AS_LIBSECCOMP = [
+    name
+    for name in seccomp.ARCHITECTURES
+    if name not in ("SCMP_ARCH_LOONGARCH64", "SCMP_ARCH_M68K", "SCMP_ARCH_SH", "SCMP_ARCH_SHEB")
+]
+
+
+@pytest.mark.parametrize("architecture", _AS_OLD_AS_LIBSECCOMP)
 def test_every_architecture_decides_as_in_libseccomp(architecture):
-    if architecture in ("SCMP_ARCH_LOONGARCH64", "SCMP_ARCH_M68K", "SCMP_ARCH_SH", "SCMP_ARCH_SHEB"):
-        return  # newer than the oldest libseccomp
     little = bool(seccomp._ARCHITECTURES[architecture][1] & 0x40000000)
     rules = [{"names": sorted({*TABLES["x86_64"], *TABLES["x86"]} - NEWER)[::3], "action": "SCMP_ACT_ALLOW"}]
     profile = {"defaultAction": "SCMP_ACT_ERRNO", "architectures": [architecture], "syscalls": rules}
