@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rootless import bundles, environment, images
-from tests.rootless.bundles import Bundle, Runtime
+from tests.rootless import environment, images
 from tests.rootless.environment import UserEnvironment
 from tests.rootless.images import ImageRegistry
 
@@ -30,21 +29,6 @@ def user_env(tmp_path: Path) -> Iterator[UserEnvironment]:
     left = [path for place in (account.boxes, account.layers) if place.exists() for path in place.iterdir()]
     assert left == []
     assert _overlays(account) == []
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Bundle:
-    """A bundle of busybox."""
-    return bundles.make(tmp_path / "bundle")
-
-
-@pytest.fixture
-def runtime(tmp_path: Path) -> Iterator[Runtime]:
-    """`ptb-runtime` with a state directory of its own, which must be empty once everything is deleted."""
-    made = Runtime(tmp_path / "state")
-    yield made
-    made.clear()
-    assert not made.root.is_dir() or list(made.root.iterdir()) == []
 
 
 def _overlays(account: UserEnvironment) -> list[str]:

@@ -14,8 +14,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.rootless import bundles
-from tests.rootless.bundles import Runtime
+from tests import bundles
+from tests.bundles import Runtime
 
 
 def wait_until_stopped(runtime: Runtime, identity: str) -> None:

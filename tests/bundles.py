@@ -13,7 +13,7 @@ from typing import Any
 
 from rootless import default_spec
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[1]
 APPLETS = ("sh", "true", "cat", "id", "ls", "sleep", "echo", "mount", "kill", "grep", "stat", "readlink", "env", "tty")
 PATIENCE = 60
 
