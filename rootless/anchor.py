@@ -19,7 +19,8 @@ import os
 import signal
 
 from rootless import kernel, mounts, userns
-from rootless.errors import HostUnfit, KernelError, PtbError
+from rootless import overlay as overlay_module
+from rootless.errors import KernelError, PtbError
 from rootless.ids import IdMaps, Subordinates
 from rootless.joiner import NAMESPACE_FD
 from rootless.record import record
@@ -32,7 +33,6 @@ LOCK_FD = 5
 """The anchor's descriptor of the box's lock, held as long as it lives."""
 
 _DEVICE_FD = 3
-_PROGRAM = "fuse-overlayfs"
 _ENOTCONN, _ECONNABORTED = 107, 103
 
 
@@ -70,7 +70,7 @@ def start(
     """
     from rootless.processes import start_time
 
-    program = _find_program()
+    program = overlay_module.find_program()
     report_read, report_write = os.pipe()
 
     def setup() -> int:
@@ -114,17 +114,8 @@ def start(
 
 def check_host() -> None:
     """Raises HostUnfit where the machine cannot mount an overlay; to be asked before anything is prepared for one."""
-    _find_program()
-    os.close(_open_fuse())
-
-
-def _find_program() -> str:
-    for place in os.environ.get("PATH", os.defpath).split(":"):
-        if os.access(f"{place}/{_PROGRAM}", os.X_OK):
-            return f"{place}/{_PROGRAM}"
-    raise HostUnfit(
-        f"{_PROGRAM} is not installed", hint=f"sudo apt install {_PROGRAM}, or the same with your system's tool"
-    )
+    overlay_module.find_program()
+    os.close(overlay_module.open_fuse())
 
 
 def _setup(
@@ -139,7 +130,7 @@ def _setup(
     host_root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     prepared = mounts.prepare(binds)
     point = os.open(mount_point, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    device = _open_fuse()
+    device = overlay_module.open_fuse()
     try:
         root = mounts.fuse(device, "ptb")
     except OSError as error:
@@ -176,43 +167,12 @@ def _fork_anchor(program: str, overlay: Overlay, device: int, lock_fd: int) -> i
         os.chdir(overlay.directory)
         null = os.open("/dev/null", os.O_RDWR)
         log = os.open(overlay.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        high = [_above(fd) for fd in (null, log, device, namespace, lock_fd)]
-        for fd, place in zip(high, (0, 2, _DEVICE_FD, NAMESPACE_FD, LOCK_FD), strict=True):
-            os.dup2(fd, place, inheritable=True)
-        os.dup2(2, 1)
-        os.closerange(LOCK_FD + 1, _fd_limit())
-        kernel.restore_signals()
-        kernel.raise_ambient_capabilities()
-        os.execv(program, [_PROGRAM, "-f", "-o", overlay.options, f"/dev/fd/{_DEVICE_FD}"])
+        descriptors = {0: null, 1: log, 2: log, _DEVICE_FD: device, NAMESPACE_FD: namespace, LOCK_FD: lock_fd}
+        overlay_module.become_server(program, overlay.options, descriptors, _DEVICE_FD)
     except OSError as error:
-        os.write(2, f"{_PROGRAM}: {os.strerror(error.errno or 0)}\n".encode())
+        os.write(2, f"{overlay_module.PROGRAM}: {os.strerror(error.errno or 0)}\n".encode())
     finally:
         os._exit(127)
-
-
-def _above(fd: int) -> int:
-    """A duplicate of `fd` that the low numbers about to be assigned cannot overwrite."""
-    import fcntl
-
-    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, LOCK_FD + 1)
-
-
-def _fd_limit() -> int:
-    import resource
-
-    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return min(soft, 1 << 20) if soft != resource.RLIM_INFINITY else 1 << 20
-
-
-def _open_fuse() -> int:
-    """A connection to the kernel's FUSE, of the caller's user namespace (fuse(4)). Raises HostUnfit."""
-    try:
-        return os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
-    except PermissionError as error:
-        raise HostUnfit('"/dev/fuse" may not be opened: permission denied', hint="sudo chmod 666 /dev/fuse") from error
-    except OSError as error:
-        reason = os.strerror(error.errno or 0)
-        raise HostUnfit(f'"/dev/fuse" cannot be opened: {reason}', hint="sudo modprobe fuse") from error
 
 
 def _report(fd: int, error: PtbError | OSError) -> None:
@@ -231,7 +191,7 @@ def _failure(lines: list[str], overlay: Overlay) -> PtbError:
     if any(os.strerror(number) in message for number in (_ENOTCONN, _ECONNABORTED)):
         with open(overlay.log, encoding="utf-8", errors="replace") as stream:
             said = stream.read().strip().splitlines()
-        message, hint = said[-1] if said else f"{_PROGRAM} died", f"the whole of what it said is in {overlay.log}"
+        message, hint = said[-1] if said else f"{overlay_module.PROGRAM} died", f"the whole of what it said is in {overlay.log}"
     return PtbError(f"cannot start the box: {message}", hint=hint or None)
 
 

@@ -89,7 +89,7 @@ def _build(setup: Setup, parent: Channel) -> tuple[dict[str, object], int, int]:
     if spec.linux.namespaces.get("time") == "":
         _enter_time_namespace(spec)
     state: dict[str, object] = json_text.parse(parent.expect("go"), "state")
-    if "user" in spec.linux.namespaces:
+    if "user" in spec.linux.namespaces or os.geteuid() != 0:
         become_namespace_root(namespace_root("self"), keep_groups=setup.around.keep_groups)
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     kernel.prctl(kernel.PR_SET_PDEATHSIG, _signal.SIGKILL)

@@ -133,7 +133,7 @@ def _create_in(request: Request, spec: Spec, process: Process, preserved: int, d
     if not os.path.isdir(rootfs):
         raise NotFound(f'the root file system "{rootfs}" is not a directory')
     new_user = spec.linux.namespaces.get("user") == ""
-    if os.geteuid() != 0 and "user" not in spec.linux.namespaces:
+    if os.geteuid() != 0 and "user" not in spec.linux.namespaces and not _may_administrate():
         raise HostUnfit(
             "an ordinary user needs a user namespace in linux.namespaces", hint="ptb-runtime spec --rootless"
         )
@@ -205,6 +205,11 @@ def _create_in(request: Request, spec: Spec, process: Process, preserved: int, d
         if hooked:
             run_poststop(state, spec)
         raise
+
+
+def _may_administrate() -> bool:
+    """Whether the caller has CAP_SYS_ADMIN, as who made the user namespace it is in has, whatever its id there."""
+    return bool(kernel.permitted_capabilities() & 1 << 21)
 
 
 def _maps_of(spec: Spec) -> IdMaps:

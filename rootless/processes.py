@@ -60,3 +60,15 @@ def in_mount_namespace(inode: int) -> list[tuple[int, str]]:
         except OSError:
             continue
     return found
+
+
+def close_all_but(kept: tuple[int, ...]) -> None:
+    """Close every descriptor from 3 on that is not among `kept`."""
+    from rootless import kernel
+
+    first = 3
+    for fd in sorted(kept):
+        if fd > first:
+            os.closerange(first, fd)
+        first = max(first, fd + 1)
+    kernel.close_range(first, 0xFFFFFFFF, 0)

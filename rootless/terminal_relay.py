@@ -50,7 +50,7 @@ def wait(pid: int, master: int, signals: Signals) -> int:
     `master` is its terminal or -1; `signals` are passed on to it.
     """
     process = os.pidfd_open(pid)
-    saved = _make_raw(0) if master >= 0 else None
+    saved = make_raw(0) if master >= 0 else None
     try:
         if master >= 0:
             tty.copy_size(0, master)
@@ -63,7 +63,7 @@ def wait(pid: int, master: int, signals: Signals) -> int:
     return status if status >= 0 else 128 - status
 
 
-def _make_raw(fd: int) -> list[Any] | None:
+def make_raw(fd: int) -> list[Any] | None:
     """Switch the terminal `fd` to raw mode (termios(3), cfmakeraw); None if it is none."""
     try:
         saved = termios.tcgetattr(fd)
@@ -89,7 +89,7 @@ def _relay(process: int, master: int, signals: Signals) -> None:
     while True:
         ready = dict(poll.poll(0 if ended else None))
         if signals.wake in ready:
-            _drain(signals.wake)
+            drain(signals.wake)
         while signals.pending:
             number = signals.pending.pop(0)
             if number == _signal.SIGWINCH and master >= 0:
@@ -125,7 +125,7 @@ def _send(process: int, number: int) -> None:
         return
 
 
-def _drain(fd: int) -> None:
+def drain(fd: int) -> None:
     try:
         os.read(fd, 4096)
     except BlockingIOError:

@@ -6,7 +6,8 @@ import os
 import time
 
 from rootless import ids
-from rootless.errors import AlreadyExists, InvalidDocument, NotFound
+from rootless.errors import InvalidDocument, NotFound
+from toolbox import names
 from toolbox.boxes import desktop, hostbox, store
 from toolbox.boxes.remove import sweep
 from toolbox.boxes.store import NO_HOME, SHARED_HOME, BoxRecord
@@ -40,8 +41,8 @@ def create(
     if home and not os.path.isdir(home):
         raise NotFound(f'home "{home}" is not there', hint=f"mkdir -p {home}")
     ids.subordinates()
-    if store.id_of(name) is not None:
-        raise AlreadyExists(f'box "{name}" exists', hint=f"ptb enter {name}, or ptb rm {name} first")
+    if names.id_of(name) is not None:
+        raise names.taken(name)
     home_policy = NO_HOME if no_home else os.path.abspath(home) if home else SHARED_HOME
 
     def add(image_name: str, digest: str, layers: Sequence[str], image_env: Sequence[str]) -> BoxRecord:

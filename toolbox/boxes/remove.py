@@ -12,6 +12,7 @@ from rootless import paths as confined
 from rootless import processes, userns
 from rootless.errors import InUse, NotFound, UsageError
 from rootless.joiner import NAMESPACE_FD
+from toolbox import names as shared_names
 from toolbox.boxes import store
 from toolbox.boxes.store import BoxRecord
 
@@ -48,7 +49,7 @@ def remove_one(box: BoxRecord, *, force: bool) -> None:
         return
     try:
         _end(box, force=force)
-        store.remove_link(box.name)
+        shared_names.release(box.name)
         os.rename(store.directory(box.id), f"{store.containers()}/{_REMOVING}{box.id}")
         _remove_directories([f"{_REMOVING}{box.id}"])
     finally:
@@ -101,7 +102,7 @@ def sweep() -> None:
         entries = os.listdir(store.containers())
     except FileNotFoundError:
         return
-    named = {store.id_of(name) for name in store.names()}
+    named = {shared_names.id_of(name) for name in shared_names.all_names()}
     left, locks = [], []
     for entry in entries:
         if entry in named:
@@ -115,7 +116,7 @@ def sweep() -> None:
         except BlockingIOError:
             os.close(lock)
             continue
-        if entry in {store.id_of(name) for name in store.names()}:
+        if entry in {shared_names.id_of(name) for name in shared_names.all_names()}:
             os.close(lock)
             continue
         left.append(entry)

@@ -17,8 +17,9 @@ from __future__ import annotations
 import os
 
 from rootless import processes
-from rootless.errors import AlreadyExists, InvalidDocument
+from rootless.errors import InvalidDocument
 from rootless.record import record
+from toolbox import names as shared_names
 from toolbox import paths
 
 SHARED_HOME = ""
@@ -61,7 +62,7 @@ class State:
 
 def containers() -> str:
     """The directory of all boxes."""
-    return paths.data_home() + "/containers"
+    return shared_names.containers()
 
 
 def directory(box_id: str) -> str:
@@ -95,22 +96,12 @@ def name_for(image: str) -> str:
 
 def names() -> list[str]:
     """All boxes' names, sorted."""
-    try:
-        found = os.listdir(paths.data_home() + "/names")
-    except FileNotFoundError:
-        return []
-    return sorted(name for name in found if id_of(name) is not None)
+    return shared_names.all_names(shared_names.BOX)
 
 
 def id_of(name: str) -> str | None:
     """The id of the box with this name, or None."""
-    if "/" in name or not name:
-        return None
-    try:
-        box_id = os.readlink(f"{paths.data_home()}/names/{name}").rpartition("/")[2]
-    except OSError:
-        return None
-    return box_id if os.path.exists(f"{directory(box_id)}/record.json") else None
+    return shared_names.id_of(name, shared_names.BOX)
 
 
 def find(name: str) -> BoxRecord | None:
@@ -169,7 +160,6 @@ def add(box: BoxRecord) -> int:
 
     Whatever fails, nothing of the box is left.
     """
-    os.makedirs(paths.data_home() + "/names", mode=0o700, exist_ok=True)
     os.makedirs(containers(), mode=0o700, exist_ok=True)
     place = directory(box.id)
     held = _make_locked(place)
@@ -181,7 +171,7 @@ def add(box: BoxRecord) -> int:
             os.mkdir(own_home(box.id), 0o700)
         write_file(f"{place}/summary", f"{box.image}\t{box.created}\n")
         write_file(f"{place}/record.json", _as_json(box))
-        _claim(box)
+        shared_names.claim(box.name, box.id)
     except BaseException:
         from rootless import paths as confined
 
@@ -214,27 +204,6 @@ def _as_json(box: BoxRecord) -> str:
 
     fields = {name: getattr(box, name) for name in BoxRecord.__match_args__}
     return json.dumps({"format": _FORMAT, **fields}, indent=1) + "\n"
-
-
-def _claim(box: BoxRecord) -> None:
-    link = f"{paths.data_home()}/names/{box.name}"
-    while True:
-        try:
-            os.symlink(f"../containers/{box.id}", link)
-            return
-        except FileExistsError:
-            if id_of(box.name) is not None:
-                hint = f"ptb enter {box.name}, or ptb rm {box.name} first"
-                raise AlreadyExists(f'box "{box.name}" exists', hint=hint) from None
-            remove_link(box.name)
-
-
-def remove_link(name: str) -> None:
-    """Give the name up; that it is gone already is no error."""
-    try:
-        os.unlink(f"{paths.data_home()}/names/{name}")
-    except FileNotFoundError:
-        return
 
 
 def write_file(path: str, text: str) -> None:

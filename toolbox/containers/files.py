@@ -1,0 +1,90 @@
+"""The files that tell a container where it is: /etc/hosts, resolv.conf and hostname, and /run/.containerenv.
+
+They are made before each start in the container's own directory and bound into it, writable, as podman and docker do.
+"""
+
+from __future__ import annotations
+
+import os
+
+from rootless import paths as confined
+from rootless.errors import NotFound
+from rootless.network import hosts
+from toolbox import __version__
+from toolbox.containers import store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rootless.network.helper import Running
+    from toolbox.containers.record import ContainerRecord
+
+_KINDS = {"pid": "pid", "ipc": "ipc", "uts": "uts", "network": "net", "cgroup": "cgroup", "user": "user"}
+
+
+def mounts(container: ContainerRecord, directory: str, root_fd: int, network: Running) -> list[dict[str, Any]]:
+    """Write the files and return what binds them."""
+    texts = {"/run/.containerenv": _container_env(container)}
+    if container.network.mode == "container":
+        other = store.need(container.network.value)
+        place = f"{store.directory(other.id)}/files"
+        shared = [name for name in ("hosts", "resolv.conf") if os.path.exists(f"{place}/{name}")]
+        found = [_bind(f"{place}/{name}", f"/etc/{name}") for name in shared]
+    else:
+        found = []
+        texts["/etc/resolv.conf"] = hosts.resolv_conf(
+            network,
+            servers=container.network.dns,
+            search=container.network.dns_search,
+            options=container.network.dns_options,
+        )
+        if container.network.write_hosts:
+            texts["/etc/hosts"] = hosts.hosts(
+                network,
+                names=(container.hostname, container.name),
+                extra=container.network.add_hosts,
+            )
+    if container.uts.mode == "private":
+        texts["/etc/hostname"] = container.hostname + "\n"
+    for target, text in texts.items():
+        path = f"{directory}/files/{target.rpartition('/')[2]}"
+        _write(path, text)
+        if target == "/run/.containerenv" and not confined.exists_in(root_fd, "/run"):
+            os.close(confined.make_directories(root_fd, "/run"))
+        found.append(_bind(path, target))
+    return found
+
+
+def _write(path: str, text: str) -> None:
+    """Write in place: the file may be bound already."""
+    with open(path, "w", encoding="utf-8", errors="surrogateescape") as stream:
+        stream.write(text)
+    os.chmod(path, 0o644)
+
+
+def _bind(source: str, target: str) -> dict[str, Any]:
+    options = ["bind", "rprivate", "nosuid", "nodev"]
+    return {"destination": target, "type": "bind", "source": source, "options": options}
+
+
+def _container_env(container: ContainerRecord) -> str:
+    fields = {
+        "engine": f"ptb-{__version__}",
+        "name": container.name,
+        "id": container.id,
+        "image": container.image,
+        "imageid": container.image_id,
+    }
+    return "".join(f'{key}="{value}"\n' for key, value in fields.items()) + "rootless=1\n"
+
+
+def namespace_of(wanted: str, kind: str) -> str:
+    """The path of a namespace of another container's, which must be running. Raises NotFound."""
+    other = store.need(wanted)
+    pid = store.status(other).pid
+    if not pid:
+        raise NotFound(
+            f'container "{other.name}", whose {kind} namespace is wanted, does not run', hint=f"ptb start {other.name}"
+        )
+    return f"/proc/{pid}/ns/{_KINDS[kind]}"

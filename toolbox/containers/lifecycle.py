@@ -1,0 +1,126 @@
+"""start, stop, restart, kill, pause, unpause and wait: what is said to containers that are on record.
+
+Each works on the containers in the order given, prints what it did, and goes on after one that fails; the last failure
+is raised.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rootless import attachment, runtime
+from rootless import status as status_module
+from rootless.errors import InUse, PtbError
+from toolbox.containers import store
+from toolbox.containers.record import ContainerRecord
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable
+
+
+def each(containers: list[ContainerRecord], work: Callable[[ContainerRecord], str | None]) -> int:
+    """Do the work for each and print what it returns; one that fails does not keep the others from it.
+
+    Raises the last failure, after saying the ones before.
+    """
+    failed: PtbError | None = None
+    for container in containers:
+        try:
+            said = work(container)
+        except PtbError as error:
+            if failed is not None:
+                print(f"ptb: {failed.message}", file=sys.stderr)
+            failed = error
+        else:
+            if said is not None:
+                print(said, flush=True)
+    if failed is not None:
+        raise failed
+    return 0
+
+
+def monitor_of(container: ContainerRecord) -> _socket.socket | None:
+    """A connection to the container's monitor; None where it does not run."""
+    return attachment.connect(f"{store.runtime_directory(container.id)}/attach")
+
+
+def start(container: ContainerRecord) -> None:
+    """Start it and leave it to its monitor; one that runs already is left so. Raises PtbError."""
+    from toolbox.containers import run
+
+    if store.status(container).state not in ("running", "restarting"):
+        run.detached(container)
+
+
+def stop(container: ContainerRecord, *, signal: str = "", seconds: float | None = None) -> bool:
+    """Send its stop signal, wait, kill; returns once it has ended. False where it did not run. Raises PtbError."""
+    connection = monitor_of(container)
+    if connection is None:
+        return False
+    number = str(runtime.signal_number(signal)) if signal else ""
+    wait = "" if seconds is None else f"{seconds:g}"
+    attachment.tell(connection, attachment.STOP, f"{number},{wait}".encode())
+    _await_end(connection)
+    return True
+
+
+def _await_end(connection: _socket.socket) -> bytes:
+    while True:
+        word, data = attachment.hear(connection)
+        if word in (attachment.EXIT, attachment.FAILED, b""):
+            connection.close()
+            return data
+
+
+def kill(container: ContainerRecord, signal: str) -> None:
+    """Send a signal to its first process. Raises InUse where it does not run, UsageError for what is no signal."""
+    number = runtime.signal_number(signal)
+    connection = monitor_of(container)
+    if connection is None or store.status(container).state != "running":
+        raise InUse(f'container "{container.name}" is not running: it cannot be killed')
+    attachment.tell(connection, attachment.SIGNAL, str(number).encode())
+    if number == 9:
+        _await_end(connection)
+
+
+def pause(container: ContainerRecord, *, resume: bool = False) -> None:
+    """Freeze it, or let it go on. Raises InUse, HostUnfit where it has no cgroup."""
+    if store.status(container).state != "running":
+        raise InUse(f'container "{container.name}" is not running: it cannot be {"un" * resume}paused')
+    runtime.pause(store.runtime_root(), container.id, resume=resume)
+
+
+def wait(container: ContainerRecord, conditions: tuple[str, ...]) -> int:
+    """Wait until it is in one of these states; its exit status, -1 where it has none.
+
+    `stopped` and `exited` are heard from its monitor; other conditions from its status file, which is replaced whenever
+    it changes (inotify(7)).
+    """
+    ends = {"stopped", "exited"}
+    while True:
+        status = store.status(container)
+        state = "stopped" if status.state == "exited" else status.state
+        if state in conditions or status.state in conditions or (ends & set(conditions) and state == "stopped"):
+            return status.exit_code
+        if "healthy" in conditions and status.health == "healthy":
+            return -1
+        if "unhealthy" in conditions and status.health == "unhealthy":
+            return -1
+        if set(conditions) <= ends and status.state in ("running", "starting", "restarting"):
+            connection = monitor_of(container)
+            if connection is not None:
+                attachment.tell(connection, attachment.WAIT)
+                said = _await_end(connection)
+                if said.isdigit():
+                    return int(said)
+                continue
+        status_module.await_change(store.directory(container.id))
+
+
+def restart(container: ContainerRecord, *, seconds: float | None = None) -> None:
+    """Stop it if it runs, and start it. Raises PtbError."""
+    stop(container, seconds=seconds)
+    start(container)

@@ -1,0 +1,212 @@
+"""From a container's record to the config.json it is started with (OCI runtime-spec).
+
+Runs in the container's monitor, as root of its user namespace and with its root file system mounted, so that whatever
+must be looked up in the image (users, what a volume starts with) is looked up at the moment it counts.
+"""
+
+from __future__ import annotations
+
+import os
+
+from rootless import capabilities, default_spec, paths, seccomp_default, spec
+from rootless.errors import InvalidDocument
+from toolbox.containers import files, users, volumes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rootless.network.helper import Running
+    from toolbox.containers.record import ContainerRecord, Mount
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_WIDELY_KNOWN = "1.0.2"
+"""The version of the specification that every other runtime takes."""
+
+_CONTAINED = ("nosuid", "noexec", "nodev")
+
+
+def document(container: ContainerRecord, directory: str, rootfs: str, network: Running) -> dict[str, Any]:
+    """The configuration of a container that is about to start; `network` is what it will be connected by.
+
+    Writes the files that tell it of its network and fills new volumes. Raises PtbError naming what cannot be had.
+    """
+    root = os.open(rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        user = users.resolve(root, container.user, container.groups)
+        mounts = [
+            *_kernel_mounts(container),
+            *files.mounts(container, directory, root, network),
+            *volumes.mounts(container, root),
+        ]
+    finally:
+        os.close(root)
+    covered = {mount["destination"] for mount in mounts if mount.get("_user")}
+    kept = [mount for mount in mounts if mount.get("_user") or mount["destination"] not in covered]
+    for mount in kept:
+        mount.pop("_user", None)
+    return {
+        "ociVersion": spec.VERSION if not container.runtime else _WIDELY_KNOWN,
+        "process": _process(container, user),
+        "root": {"path": rootfs, "readonly": container.read_only},
+        **({"hostname": container.hostname} if container.hostname and _own(container.uts) else {}),
+        "mounts": kept,
+        "annotations": dict(container.annotations),
+        "linux": _linux(container, network),
+    }
+
+
+def _own(namespace: Any) -> bool:
+    return bool(namespace.mode == "private")
+
+
+def _process(container: ContainerRecord, user: users.User) -> dict[str, Any]:
+    process: dict[str, Any] = {
+        "terminal": container.terminal,
+        "user": {
+            "uid": user.uid,
+            "gid": user.gid,
+            "umask": container.umask,
+            "additionalGids": list(user.groups),
+        },
+        "args": list(container.arguments),
+        "env": environment(container, user),
+        "cwd": container.directory or "/",
+        "capabilities": _capabilities(container, user),
+        "noNewPrivileges": container.security.no_new_privileges,
+    }
+    if container.limits:
+        process["rlimits"] = [
+            {"type": f"RLIMIT_{limit.name.upper()}", "soft": _unsigned(limit.soft), "hard": _unsigned(limit.hard)}
+            for limit in container.limits
+        ]
+    if container.oom_score is not None:
+        process["oomScoreAdj"] = container.oom_score
+    if container.security.apparmor not in ("", "unconfined"):
+        process["apparmorProfile"] = container.security.apparmor
+    return process
+
+
+def _unsigned(limit: int) -> int:
+    return limit if limit >= 0 else (1 << 64) - 1
+
+
+def environment(container: ContainerRecord, user: users.User) -> list[str]:
+    """The variables of a process of this container's: ours, the image's, the user's, later ones over earlier."""
+    found = {"PATH": PATH, "container": "podman"}
+    if container.terminal:
+        found["TERM"] = "xterm"
+    for entry in container.environment:
+        name, _equals, value = entry.partition("=")
+        found[name] = value
+    found.setdefault("HOSTNAME", container.hostname or os.uname().nodename)
+    found.setdefault("HOME", user.home)
+    if container.time_zone and "TZ" not in found:
+        found["TZ"] = _zone(container.time_zone)
+    return [f"{name}={value}" for name, value in found.items()]
+
+
+def _zone(name: str) -> str:
+    if name != "local":
+        return name
+    try:
+        return os.readlink("/etc/localtime").partition("zoneinfo/")[2] or "UTC"
+    except OSError:
+        return "UTC"
+
+
+def _capabilities(container: ContainerRecord, user: users.User) -> dict[str, list[str]]:
+    """Root has them all at hand; an ordinary user has what was added for it, and may gain the rest by setuid programs."""
+    held = sorted(container.security.capabilities)
+    if user.uid == 0 or container.security.privileged:
+        return {"bounding": held, "effective": held, "permitted": held}
+    added = sorted(set(container.security.added) & set(held))
+    return {"bounding": held, **dict.fromkeys(("effective", "permitted", "inheritable", "ambient"), added)}
+
+
+def _kernel_mounts(container: ContainerRecord) -> list[dict[str, Any]]:
+    """The file systems of the kernel's that every container has, as podman mounts them."""
+    privileged = container.security.privileged
+    host_pid = container.pid.mode == "host"
+    mounts = [
+        _bind("/proc", "/proc", "rbind", *_CONTAINED) if host_pid else _mount("/proc", "proc", *_CONTAINED),
+        _mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
+        _mount("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+        _mount("/dev/mqueue", "mqueue", *_CONTAINED)
+        if _own(container.ipc)
+        else _bind("/dev/mqueue", "/dev/mqueue", "rbind", *_CONTAINED),
+        _mount("/sys", "sysfs", *_CONTAINED, "rw" if privileged else "ro"),
+        _mount("/sys/fs/cgroup", "cgroup", *_CONTAINED, "relatime", "rw" if privileged or container.systemd else "ro"),
+    ]
+    if _own(container.ipc) or container.ipc.mode == "shareable":
+        mounts.append(_mount("/dev/shm", "tmpfs", *_CONTAINED, "mode=1777", f"size={container.shm_size}"))  # noqa: S108
+    elif container.ipc.mode == "host":
+        mounts.append(_bind("/dev/shm", "/dev/shm", "rbind", "nosuid", "nodev", "noexec"))  # noqa: S108
+    if container.read_only and container.read_only_tmpfs:
+        for target in ("/run", "/tmp", "/var/tmp"):  # noqa: S108 # in the container
+            mounts.append(_mount(target, "tmpfs", "nosuid", "nodev", "mode=1777", "tmpcopyup"))
+    return mounts
+
+
+def _mount(target: str, kind: str, *options: str) -> dict[str, Any]:
+    return {"destination": target, "type": kind, "source": kind, "options": list(options)}
+
+
+def _bind(source: str, target: str, *options: str) -> dict[str, Any]:
+    return {"destination": target, "type": "bind", "source": source, "options": list(options)}
+
+
+def _linux(container: ContainerRecord, network: Running) -> dict[str, Any]:
+    security = container.security
+    held = frozenset(security.capabilities)
+    linux: dict[str, Any] = {
+        "namespaces": _namespaces(container),
+        "resources": dict(container.resources),
+        "devices": [],
+    }
+    if os.path.isdir("/run/systemd/system"):
+        linux["cgroupsPath"] = f"{container.cgroup_parent or 'user.slice'}:ptb:{container.id}"
+    if not security.privileged:
+        everything = "ALL" in security.unmasked
+        linux["maskedPaths"] = [
+            *(path for path in default_spec.MASKED_PATHS if not everything and not _named(path, security.unmasked)),
+            *security.masked,
+        ]
+        linux["readonlyPaths"] = [
+            path for path in default_spec.READONLY_PATHS if not everything and not _named(path, security.unmasked)
+        ]
+        if container.pid.mode == "host":
+            # The host's /proc is bound: what is below it is what it is there.
+            linux["maskedPaths"] = [path for path in linux["maskedPaths"] if not path.startswith("/proc")]
+    if security.seccomp and security.seccomp != "unconfined":
+        from rootless import json_text
+
+        linux["seccomp"] = json_text.parse(security.seccomp, "the seccomp profile")
+    elif not security.privileged and security.seccomp != "unconfined":
+        linux["seccomp"] = seccomp_default.default_profile(held, os.uname().machine)
+    sysctls = {"net.ipv4.ping_group_range": "0 0"} if network.path and container.ids.mode != "nomap" else {}
+    linux["sysctl"] = {**sysctls, **container.sysctls}
+    return linux
+
+
+def _named(path: str, patterns: tuple[str, ...]) -> bool:
+    import fnmatch
+
+    return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
+
+
+def _namespaces(container: ContainerRecord) -> list[dict[str, str]]:
+    found = [{"type": "mount"}]
+    for kind, choice in (
+        ("pid", container.pid),
+        ("ipc", container.ipc),
+        ("uts", container.uts),
+        ("cgroup", container.cgroup),
+    ):
+        if choice.mode in ("private", "shareable"):
+            found.append({"type": kind})
+        elif choice.mode == "path":
+            found.append({"type": kind, "path": choice.value})
+        elif choice.mode == "container":
+            found.append({"type": kind, "path": files.namespace_of(choice.value, kind)})
+    return found

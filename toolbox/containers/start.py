@@ -1,0 +1,153 @@
+"""Starting a container: its record becomes a monitor's plan, and the monitor is forked."""
+
+from __future__ import annotations
+
+import _socket
+import functools
+import os
+
+from rootless import attachment, errors, ids, kernel, monitor, oci_runtime, runtime
+from rootless.errors import InUse, NotFound, PtbError
+from rootless.ids import IdMaps, Subordinates
+from rootless.monitor_plan import Callbacks, Plan
+from rootless.network.helper import Network
+from rootless.overlay import Overlay
+from toolbox import paths
+from toolbox.containers import files, specgen, store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rootless.network.helper import Running
+    from rootless.status import Status
+    from toolbox.containers.record import ContainerRecord
+
+
+def begin(container: ContainerRecord, held: int) -> _socket.socket:
+    """Fork the monitor of a container that does not run; `held` is its lock, and still is afterwards.
+
+    Returns the connection over which the caller says what it wants and then `go` (see `attachment`). Raises InUse,
+    NotFound for a layer or rootfs that is gone, HostUnfit.
+    """
+    status = store.status(container)
+    if status.state in ("running", "starting", "restarting"):
+        raise InUse(f'container "{container.name}" runs already')
+    who = ids.subordinates()
+    maps = _maps(container, who)
+    for place in (store.runtime_directory(container.id), store.runtime_root()):
+        os.makedirs(place, mode=0o700, exist_ok=True)
+    callbacks = Callbacks(
+        prepare=functools.partial(_prepare, container),
+        running=functools.partial(_running, container),
+        ended=functools.partial(_ended, container),
+    )
+    return monitor.spawn(_plan(container, who), callbacks, who, maps)
+
+
+def await_running(container: ContainerRecord, connection: _socket.socket) -> int:
+    """Wait until the container runs; its pid. Raises what starting it raised."""
+    while True:
+        word, data = attachment.hear(connection)
+        if word == attachment.RUNNING:
+            return int(data)
+        if word == attachment.FAILED:
+            raise failure(container, data)
+        if word in (b"", attachment.EXIT):
+            raise PtbError(f'container "{container.name}": its monitor died while it was started', hint="try again")
+
+
+def failure(container: ContainerRecord, data: bytes) -> PtbError:
+    """The error a monitor tells of, raised again here with the container's name."""
+    kind, message, hint = data.decode(errors="replace").split("\0")
+    found = getattr(errors, kind, PtbError)
+    if not (isinstance(found, type) and issubclass(found, PtbError)) or found is errors.KernelError:
+        found = PtbError
+    made: PtbError = found(f'container "{container.name}": {message}', hint=hint or None)
+    return made
+
+
+def _maps(container: ContainerRecord, who: Subordinates) -> IdMaps:
+    return who.swap_maps() if container.ids.mode == "keep-id" else who.default_maps()
+
+
+def _plan(container: ContainerRecord, who: Subordinates) -> Plan:
+    directory = store.directory(container.id)
+    return Plan(
+        id=container.id,
+        name=container.name,
+        directory=directory,
+        runtime_directory=store.runtime_directory(container.id),
+        runtime_root=store.runtime_root(),
+        rootfs=container.rootfs or f"{directory}/rootfs",
+        overlay=None if container.rootfs else overlay_of(container, who),
+        network=_network(container),
+        log=container.log,
+        restart=container.restart,
+        terminal=container.terminal,
+        open_stdin=container.open_stdin,
+        stdin_once=container.stdin_once,
+        stop_signal=runtime.signal_number(container.stop_signal),
+        stop_timeout=container.stop_timeout,
+        timeout=container.timeout,
+        health=container.health,
+        reaper=container.init,
+        systemd_cgroup=os.path.isdir("/run/systemd/system"),
+        cgroup_disabled=container.cgroups == "disabled",
+        preserve_fds=container.preserve_fds,
+        runtime=container.runtime,
+        pid_file=container.pid_file,
+    )
+
+
+def overlay_of(container: ContainerRecord, who: Subordinates) -> Overlay:
+    """The container's root file system as layers to stack. Raises NotFound where one is gone."""
+    place = paths.data_home()
+    lower = tuple(f"layers/{digest.partition(':')[2]}/diff" for digest in reversed(container.layers))
+    for name in lower:
+        if not os.path.isdir(f"{place}/{name}"):
+            raise NotFound(
+                f'container "{container.name}": layer {name[7:19]} of its image is gone', hint=f"ptb pull {container.image}"
+            )
+    own = f"containers/{container.id}"
+    swapped = container.ids.mode == "keep-id"
+    uid_ranges, gid_ranges = list(who.uid_ranges), list(who.gid_ranges)
+    return Overlay(
+        directory=place,
+        lower=lower or (f"{own}/files",),
+        upper=f"{own}/upper",
+        work=f"{own}/work",
+        log=f"{place}/{own}/overlay.log",
+        fuse=swapped,
+        uid_mapping=ids.overlay_mapping(who.uid, uid_ranges) if swapped else "",
+        gid_mapping=ids.overlay_mapping(who.gid, gid_ranges) if swapped else "",
+    )
+
+
+def _network(container: ContainerRecord) -> Network:
+    choice = container.network
+    if choice.mode == "container":
+        return Network("path", files.namespace_of(choice.value, "network"))
+    return Network(choice.mode, choice.value)
+
+
+# --- in the monitor ---
+
+
+def _prepare(container: ContainerRecord, network: Running) -> dict[str, Any]:
+    directory = store.directory(container.id)
+    if container.security.privileged and container.pid.mode == "host":
+        # All capabilities and sight of the monitor: it must not be one to attach to (ptrace(2)).
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    return specgen.document(container, directory, container.rootfs or f"{directory}/rootfs", network)
+
+
+def _running(container: ContainerRecord, status: Status) -> None:
+    return
+
+
+def _ended(container: ContainerRecord, status: Status) -> None:
+    if container.remove:
+        from toolbox.containers import remove
+
+        remove.forget(container, volumes=True)
