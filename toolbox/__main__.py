@@ -8,7 +8,7 @@ import sys
 from rootless.errors import PtbError, UsageError
 from toolbox import fastlane
 from toolbox._table import COMMANDS
-from toolbox.catalogue import ALIASES, DEFAULTS, GROUPS
+from toolbox.catalogue import ALIASES, CONTAINER_FORMS, DEFAULTS, GROUPS
 from toolbox.catalogue import COMMANDS as FUNCTIONS
 
 TYPE_CHECKING = False
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _HELP = ("--help", "-h", "help")
+_GENERAL = ("--runtime", "--log-level")
+"""What podman takes before its commands as well; the level of its log is accepted and changes nothing."""
+
 _TOOLBOX_WIDE = ("-y", "--assumeyes", "-v", "--verbose")
 """toolbox takes these before its commands as well."""
 
@@ -23,9 +26,11 @@ _TOOLBOX_WIDE = ("-y", "--assumeyes", "-v", "--verbose")
 def main() -> NoReturn:
     """Run the command that was typed and end the process with its status."""
     arguments = sys.argv[1:]
-    debug = arguments[:1] == ["--debug"]
+    debug = False
     try:
-        status = run(arguments[1:] if debug else arguments)
+        arguments, general = _take_general(arguments)
+        debug = "--debug" in general
+        status = run(arguments, runtime=general.get("--runtime", ""))
         sys.stdout.flush()
     except PtbError as error:
         if debug:
@@ -52,8 +57,32 @@ def main() -> NoReturn:
     os._exit(status)
 
 
-def run(arguments: list[str]) -> int:
-    """Carry out a command line; returns its exit status. Raises PtbError."""
+def _take_general(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
+    """The words from the command on, and the options before it with their values. Raises UsageError."""
+    found: dict[str, str] = {}
+    at = 0
+    while at < len(arguments) and arguments[at].startswith("--"):
+        name, equals, value = arguments[at].partition("=")
+        if name == "--debug":
+            found[name] = ""
+        elif name in _GENERAL:
+            if not equals:
+                at += 1
+                if at == len(arguments):
+                    raise UsageError(f"{name} needs a value")
+                value = arguments[at]
+            found[name] = value
+        else:
+            break
+        at += 1
+    return arguments[at:], found
+
+
+def run(arguments: list[str], *, runtime: str = "") -> int:
+    """Carry out a command line; returns its exit status. Raises PtbError.
+
+    `runtime` is the OCI runtime for containers that it makes, where it does not say another.
+    """
     if not arguments or arguments[0] in _HELP:
         return _help(arguments[1:])
     if arguments[0] == "--version":
@@ -65,7 +94,10 @@ def run(arguments: list[str]) -> int:
     name, words = _resolve(arguments)
     if name is None:
         return _help(arguments[:1])
+    if runtime and "--runtime" in COMMANDS[name][4]:
+        words = ["--runtime", runtime, *words]
     words, after_dashes = fastlane.split(COMMANDS[name], words)
+    words = fastlane.normal(COMMANDS[name], words)
     given = fastlane.parse(COMMANDS[name], words)
     if given is None:
         from toolbox import typer_app
@@ -85,15 +117,18 @@ def _resolve(arguments: list[str]) -> tuple[str | None, list[str]]:
     name, words = ALIASES.get(arguments[0], arguments[0]), arguments[1:]
     if name in GROUPS:
         wide = []
-        while words and words[0] in _TOOLBOX_WIDE:
+        while name == "toolbox" and words and words[0] in _TOOLBOX_WIDE:
             wide.append(words.pop(0))
         if not words:
-            return DEFAULTS[name], wide
+            return DEFAULTS.get(name), wide
         if words[0] in _HELP:
             return None, []
         if words[0] == "--version":
             return "version", []
-        name, words = f"{name} {words[0]}", wide + words[1:]
+        if name == "container" and words[0] in CONTAINER_FORMS:
+            name, words = CONTAINER_FORMS[words[0]], words[1:]
+        else:
+            name, words = f"{name} {words[0]}", wide + words[1:]
     if name not in COMMANDS:
         raise UsageError(f'there is no command "{name}"', hint=_similar(name))
     return name, words

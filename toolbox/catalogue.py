@@ -5,10 +5,30 @@ from __future__ import annotations
 COMMANDS = {
     "enter": ("toolbox.commands.boxes", "enter"),
     "list": ("toolbox.commands.boxes", "list_boxes"),
-    "rm": ("toolbox.commands.boxes", "remove"),
+    "rm": ("toolbox.commands.remove", "remove"),
     "pull": ("toolbox.commands.images", "pull"),
     "images": ("toolbox.commands.images", "images"),
     "rmi": ("toolbox.commands.images", "remove"),
+    "run": ("toolbox.commands.run", "run"),
+    "create": ("toolbox.commands.run", "create"),
+    **{
+        name: ("toolbox.commands.containers", name)
+        for name in ("ps", "start", "stop", "restart", "kill", "pause", "unpause", "wait", "rename", "attach", "init")
+    },
+    "exec": ("toolbox.commands.containers", "execute"),
+    **{name: ("toolbox.commands.reports", name) for name in ("logs", "top", "stats", "inspect", "port", "events")},
+    **{name: ("toolbox.commands.files", name) for name in ("diff", "commit", "export", "mount", "unmount")},
+    "cp": ("toolbox.commands.files", "copy"),
+    "import": ("toolbox.commands.files", "import_image"),
+    "update": ("toolbox.commands.update", "update"),
+    "container exists": ("toolbox.commands.containers", "container_exists"),
+    "container inspect": ("toolbox.commands.reports", "container_inspect"),
+    "container prune": ("toolbox.commands.containers", "container_prune"),
+    "healthcheck run": ("toolbox.commands.reports", "healthcheck_run"),
+    **{
+        f"volume {name}": ("toolbox.commands.volumes", f"volume_{name}")
+        for name in ("create", "ls", "inspect", "rm", "prune", "exists")
+    },
     "toolbox create": ("toolbox.commands.toolbx", "create"),
     "toolbox enter": ("toolbox.commands.toolbx", "enter"),
     "toolbox run": ("toolbox.commands.toolbx", "run"),
@@ -18,9 +38,23 @@ COMMANDS = {
     "version": ("toolbox.commands.version", "version"),
 }
 
-ALIASES = {"ls": "list"}
+ALIASES = {"ls": "list", "umount": "unmount"}
 
-GROUPS = {"toolbox": "The same boxes, spelled as toolbox's users know them: alias toolbox='ptb toolbox'"}
+GROUPS = {
+    "container": "The commands about containers once more, as docker and podman group them",
+    "healthcheck": "Containers' health",
+    "toolbox": "The same boxes, spelled as toolbox's users know them: alias toolbox='ptb toolbox'",
+    "volume": "Volumes: directories that outlive the containers that use them",
+}
 
 DEFAULTS = {"toolbox": "toolbox enter"}
 """What a group's name alone does."""
+
+CONTAINER_FORMS = {
+    name: name
+    for name in (
+        *("attach", "commit", "cp", "create", "diff", "exec", "export", "init", "kill", "logs", "mount", "pause", "port"),
+        *("ps", "rename", "restart", "rm", "run", "start", "stats", "stop", "top", "unmount", "unpause", "update", "wait"),
+    )
+} | {"ls": "ps", "list": "ps", "umount": "unmount"}
+"""What may follow `container`, and the command it is."""

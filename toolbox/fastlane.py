@@ -21,6 +21,47 @@ def split(command: Command, arguments: list[str]) -> tuple[list[str], list[str] 
     return arguments, None
 
 
+_YES, _NO = ("true", "1", "t", "T", "TRUE", "True"), ("false", "0", "f", "F", "FALSE", "False")
+
+
+def normal(command: Command, arguments: list[str]) -> list[str]:
+    """The same command line as Typer has it: Go's `--flag=true` and `--flag=false` become the flag and nothing, and an
+    option that is on by default (kind switch) gets its value from the word itself, `--switch` being `--switch=true`.
+    """
+    options = command[4]
+    if not any(word[:1] == "-" for word in arguments):
+        return arguments
+    made: list[str] = []
+    remaining = list(reversed(arguments))
+    while remaining:
+        word = remaining.pop()
+        if word == "--" or (command[1] and not word.startswith("-")):
+            made.append(word)
+            break
+        name, equals, value = word.partition("=")
+        kind = options.get(name, ("", ""))[1] if word[:2] == "--" else ""
+        if kind == "flag" and equals and value in _NO:
+            continue
+        if (kind == "flag" and equals and value in _YES) or (kind == "switch" and not equals):
+            made.append(name if kind == "flag" else f"{name}=true")
+            continue
+        made.append(word)
+        if word[:1] == "-" and not equals and remaining and _waits(word, options):
+            made.append(remaining.pop())
+    return made + remaining[::-1]
+
+
+def _waits(word: str, options: dict[str, tuple[str, str]]) -> bool:
+    """Whether the option's value is the next word."""
+    if word[1:2] == "-":
+        return options.get(word, ("", "flag"))[1] not in ("flag", "switch")
+    for at in range(1, len(word)):
+        kind = options.get("-" + word[at], ("", "flag"))[1]
+        if kind != "flag":
+            return at == len(word) - 1
+    return False
+
+
 def parse(command: Command, arguments: list[str]) -> dict[str, object] | None:
     """The keyword arguments that `arguments` give the command's function, or None. Raises UsageError for an empty name."""
     _summary, ends_options, _after_dashes, positional, options = command
@@ -80,7 +121,7 @@ def _take(option: tuple[str, str] | None, value: str | None, remaining: list[str
         given[name] = int(value)
         return True
     given[name] = value
-    return kind == "text"
+    return kind in ("text", "switch")
 
 
 def _assign(words: list[str], positional: tuple[tuple[str, str], ...], given: dict[str, object]) -> bool:

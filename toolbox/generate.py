@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Command = tuple[str, bool, bool, tuple[tuple[str, str], ...], dict[str, tuple[str, str]]]
 
 # name: (summary, options end at the first other word, words after -- are kept apart,
-#        ((parameter, one|optional|some|many), …), {option: (parameter, flag|text|texts|number)})
+#        ((parameter, one|optional|some|many), …), {option: (parameter, flag|switch|text|texts|number)})
 COMMANDS: dict[str, Command] = {
 '''
 
@@ -69,7 +69,9 @@ def _described(
             several = _several(kind)
             positional.append((key, ("some" if several else "one") if required else "many" if several else "optional"))
         else:
-            word = "texts" if _several(kind) else {bool: "flag", int: "number", str: "text"}[kind]
+            word = "texts" if _several(kind) else {bool: "flag", int: "number"}.get(kind, "text")
+            if options.SWITCH in hint.__metadata__:
+                word = "switch"
             named |= dict.fromkeys((information.default, *(information.param_decls or ())), (key, word))
     summary = inspect.getdoc(function) or ""
     ends, after = options.ENDS_OPTIONS in metadata, options.AFTER_DASHES in metadata

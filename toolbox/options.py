@@ -20,6 +20,8 @@ class Completes:
 AFTER_DASHES = "what follows -- belongs to this argument, whatever it looks like"
 ENDS_OPTIONS = "options end at the first word that is none: the rest belongs to a command"
 
+SWITCH = "an option that is on or off: alone it is true, and its value is never the next word"
+
 _BOXES = Completes("boxes")
 _IMAGES = Completes("images")
 
@@ -65,6 +67,11 @@ Ephemeral = Annotated[
 ]
 BoxNames = Annotated[
     list[str] | None, typer.Argument(metavar="NAME", help="Boxes, by name or id.", show_default=False), _BOXES
+]
+AnyNames = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="NAME", help="Containers and boxes, by name or id.", show_default=False),
+    Completes("removable"),
 ]
 AllBoxes = Annotated[bool, typer.Option("--all", "-a", help="Remove every box.")]
 ForceBoxes = Annotated[

@@ -1,16 +1,13 @@
-"""`ptb enter`, `ptb list`, `ptb rm`."""
+"""`ptb enter`, `ptb list`."""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from toolbox.options import (
-        AllBoxes,
-        BoxNames,
         Command,
         Env,
         Ephemeral,
-        ForceBoxes,
         Format,
         Home,
         Name,
@@ -60,15 +57,3 @@ def list_boxes(*, format: Format = "table", quiet: Quiet = False) -> int:  # noq
     from toolbox.boxes import listing
 
     return listing.show(format=format, quiet=quiet)
-
-
-def remove(
-    names: BoxNames = None,
-    *,
-    all: AllBoxes = False,  # noqa: A002
-    force: ForceBoxes = False,
-) -> int:
-    """Remove boxes, and everything that was changed in them."""
-    from toolbox.boxes import remove
-
-    return remove.remove(names or [], all=all, force=force)

@@ -48,7 +48,9 @@ def execute(
     if privileged:
         from rootless import capabilities
 
-        process = replace(process, capabilities=dict.fromkeys(("bounding", "effective", "permitted"), capabilities.NAMES))
+        process = replace(
+            process, capabilities=dict.fromkeys(("bounding", "effective", "permitted"), capabilities.NAMES)
+        )
         spec = replace(spec, linux=replace(spec.linux, seccomp=None))
     request = container_exec.ExecRequest(
         root=root,
@@ -94,7 +96,10 @@ def _as_user(process: Process, container: ContainerRecord, pid: int, text: str) 
         held = tuple(sorted(container.security.capabilities or capabilities.DEFAULT))
         sets = dict.fromkeys(("bounding", "effective", "permitted"), held)
     else:
-        sets = {**dict.fromkeys(("effective", "permitted", "inheritable", "ambient"), ()), "bounding": process.capabilities["bounding"]}
+        sets = {
+            **dict.fromkeys(("effective", "permitted", "inheritable", "ambient"), ()),
+            "bounding": process.capabilities["bounding"],
+        }
     return replace(
         process,
         user=User(found.uid, found.gid, process.user.umask, found.groups),

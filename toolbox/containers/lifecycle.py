@@ -55,24 +55,32 @@ def start(container: ContainerRecord) -> None:
         run.detached(container)
 
 
-def stop(container: ContainerRecord, *, signal: str = "", seconds: float | None = None) -> bool:
-    """Send its stop signal, wait, kill; returns once it has ended. False where it did not run. Raises PtbError."""
-    connection = monitor_of(container)
-    if connection is None:
-        return False
+def ask_to_stop(container: ContainerRecord, *, signal: str = "", seconds: float | None = None) -> _socket.socket | None:
+    """Have it sent its stop signal, and KILL after a while; a connection that tells of its end, None if it does not run."""
     number = str(runtime.signal_number(signal)) if signal else ""
-    wait = "" if seconds is None else f"{seconds:g}"
-    attachment.tell(connection, attachment.STOP, f"{number},{wait}".encode())
-    _await_end(connection)
-    return True
+    connection = monitor_of(container)
+    if connection is not None:
+        wait = "" if seconds is None else f"{seconds:g}"
+        attachment.tell(connection, attachment.STOP, f"{number},{wait}".encode())
+    return connection
 
 
-def _await_end(connection: _socket.socket) -> bytes:
+def await_end(connection: _socket.socket) -> bytes:
+    """Wait until the monitor has cleaned up; the exit status as digits, empty if the monitor was killed."""
     while True:
         word, data = attachment.hear(connection)
         if word in (attachment.EXIT, attachment.FAILED, b""):
             connection.close()
             return data
+
+
+def stop(container: ContainerRecord, *, signal: str = "", seconds: float | None = None) -> bool:
+    """Stop it and return once it has ended; False where it did not run."""
+    connection = ask_to_stop(container, signal=signal, seconds=seconds)
+    if connection is None:
+        return False
+    await_end(connection)
+    return True
 
 
 def kill(container: ContainerRecord, signal: str) -> None:
@@ -83,7 +91,7 @@ def kill(container: ContainerRecord, signal: str) -> None:
         raise InUse(f'container "{container.name}" is not running: it cannot be killed')
     attachment.tell(connection, attachment.SIGNAL, str(number).encode())
     if number == 9:
-        _await_end(connection)
+        await_end(connection)
 
 
 def pause(container: ContainerRecord, *, resume: bool = False) -> None:
@@ -113,14 +121,8 @@ def wait(container: ContainerRecord, conditions: tuple[str, ...]) -> int:
             connection = monitor_of(container)
             if connection is not None:
                 attachment.tell(connection, attachment.WAIT)
-                said = _await_end(connection)
+                said = await_end(connection)
                 if said.isdigit():
                     return int(said)
                 continue
         status_module.await_change(store.directory(container.id))
-
-
-def restart(container: ContainerRecord, *, seconds: float | None = None) -> None:
-    """Stop it if it runs, and start it. Raises PtbError."""
-    stop(container, seconds=seconds)
-    start(container)

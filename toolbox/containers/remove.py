@@ -2,26 +2,130 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import sys
 
 from rootless import paths as confined
 from rootless import userns
-from rootless.errors import InUse, PtbError
+from rootless.errors import InUse, NotFound, PtbError
 from toolbox import names
-from toolbox.containers import store, volumes
+from toolbox.containers import lifecycle, store, volumes
 from toolbox.containers.record import ContainerRecord
 
 _REMOVING = ".removing-"
 
 
-def forget(container: ContainerRecord, *, volumes: bool) -> None:
+
+
+def remove(
+    wanted: list[str],
+    *,
+    all: bool,  # noqa: A002 - the option's name
+    force: bool,
+    volumes: bool,
+    ignore: bool,
+    time: str,
+    latest: bool,
+    depend: bool,
+    cidfile: list[str] | None,
+    filters: list[str] | None,
+) -> int:
+    """`rm`: containers, and boxes that are named. Nothing is removed if one of the names is nobody's."""
+    boxes = [name for name in wanted if names.id_of(name, names.BOX) is not None]
+    others = [name for name in wanted if name not in boxes]
+    from toolbox.containers import verbs
+
+    if others or all or latest or cidfile or filters or not boxes:
+        _refuse_unknown(others, ignore=ignore or force)
+        containers = verbs.chosen(
+            others, all=all, latest=latest, ignore=ignore or force, cidfile=cidfile, filters=filters
+        )
+    else:
+        containers = []
+    if boxes:
+        from toolbox.boxes import remove as box_removal
+
+        box_removal.remove(boxes, all=False, force=force)
+    if depend:
+        containers = [*containers, *_dependent(containers)]
+    wait_for = verbs.seconds(time, "--time")
+
+    def work(container: ContainerRecord) -> str:
+        remove_one(container, force=force, with_volumes=volumes, seconds=wait_for)
+        return container.id if all or latest else container.name
+
+    return lifecycle.each(containers, work)
+
+
+def _refuse_unknown(wanted: list[str], *, ignore: bool) -> None:
+    for name in wanted:
+        if not ignore and store.find(name) is None:
+            raise NotFound(f'"{name}" is neither a container nor a box', hint="ptb ps -a, ptb list")
+
+
+def _dependent(containers: list[ContainerRecord]) -> list[ContainerRecord]:
+    """The containers that share a namespace with one of these."""
+    found = []
+    ids = {container.id for container in containers}
+    for other in store.everything():
+        uses = [other.network, other.pid, other.ipc, other.uts, other.cgroup]
+        if other.id not in ids and any(use.mode == "container" and use.value in ids for use in uses):
+            found.append(other)
+    return found
+
+
+def remove_one(
+    container: ContainerRecord, *, force: bool, with_volumes: bool = False, seconds: float | None = None
+) -> None:
+    """Remove one container; with `force` it is stopped first. Raises InUse; that it has gone meanwhile is no error."""
+    if force:
+        lifecycle.stop(container, seconds=seconds)
+    try:
+        held = store.lock(container)
+    except NotFound:
+        return
+    try:
+        state = store.status(container).state
+        if state not in ("created", "exited"):
+            raise InUse(
+                f'container "{container.name}" is {state} and cannot be removed',
+                hint=f"ptb stop {container.name}, or ptb rm --force {container.name}",
+            )
+        userns.run_mapped(functools.partial(forget, container, with_volumes=with_volumes))
+    finally:
+        os.close(held)
+
+
+def prune(*, force: bool, filters: list[str] | None) -> int:
+    """`container prune`: asks first on a terminal."""
+    if not force and sys.stdin.isatty():
+        print("WARNING! This will remove all non running containers.\nAre you sure you want to continue? [y/N] ", end="")
+        sys.stdout.flush()
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            return 0
+    found = store.everything()
+    if filters:
+        from toolbox.containers import selection
+
+        found = selection.matching(found, filters)
+    stopped = [container for container in found if store.status(container).state in ("created", "exited")]
+
+    def work(container: ContainerRecord) -> str:
+        remove_one(container, force=False)
+        return container.id
+
+    return lifecycle.each(stopped, work)
+
+
+def forget(container: ContainerRecord, *, with_volumes: bool) -> None:
     """Remove a container that does not run: its name, then its directory; as root of the user namespace."""
     names.release(container.name)
     going = f"{_REMOVING}{container.id}"
     os.rename(store.directory(container.id), f"{names.containers()}/{going}")
     store.forget(going)
     _remove_runtime_directory(container)
-    if volumes:
+    if with_volumes:
         _remove_anonymous(container)
 
 

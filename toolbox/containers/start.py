@@ -107,7 +107,8 @@ def overlay_of(container: ContainerRecord, who: Subordinates) -> Overlay:
     for name in lower:
         if not os.path.isdir(f"{place}/{name}"):
             raise NotFound(
-                f'container "{container.name}": layer {name[7:19]} of its image is gone', hint=f"ptb pull {container.image}"
+                f'container "{container.name}": layer {name[7:19]} of its image is gone',
+                hint=f"ptb pull {container.image}",
             )
     own = f"containers/{container.id}"
     swapped = container.ids.mode == "keep-id"
@@ -150,4 +151,4 @@ def _ended(container: ContainerRecord, status: Status) -> None:
     if container.remove:
         from toolbox.containers import remove
 
-        remove.forget(container, volumes=True)
+        remove.forget(container, with_volumes=True)
