@@ -37,11 +37,11 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         print("   ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
 
 
-def print_json(value: object) -> None:
+def print_json(value: object, *, indent: int = 2) -> None:
     """JSON for people and machines."""
     import json
 
-    print(json.dumps(value, indent=2))
+    print(json.dumps(value, indent=indent))
 
 
 def age(moment: float) -> str:

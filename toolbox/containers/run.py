@@ -8,8 +8,12 @@ import os
 from rootless import attach_client, attachment, terminal_relay
 from rootless.attach_client import End
 from rootless.errors import PtbError
-from toolbox.containers import start, store
+from toolbox.containers import process_options, start, store
 from toolbox.containers.record import ContainerRecord
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 DETACH_KEYS = b"\x10\x11"
 """ctrl-p ctrl-q, as docker and podman have it."""
@@ -76,3 +80,63 @@ def detached(container: ContainerRecord) -> None:
         connection.close()
     finally:
         os.close(held)
+
+
+def run(given: dict[str, Any]) -> int:
+    """`run` with its options by their parameters' names; returns the exit status, 0 with --detach."""
+    from toolbox.containers import create
+
+    keys_ = keys(given.get("detach_keys") or "")
+    container = create.create(given)
+    try:
+        if given.get("detach"):
+            detached(container)
+            print(container.id)
+            return 0
+        streams = _streams(given, container)
+        return attached(
+            container,
+            stdin=container.open_stdin and streams[0],
+            detach_keys=keys_,
+            sig_proxy=is_on(given.get("sig_proxy") or "true"),
+            outputs=streams[1:],
+        )
+    finally:
+        if given.get("rmi") and not given.get("detach"):
+            _remove_image(container)
+
+
+def create(given: dict[str, Any]) -> int:
+    """`create`: prints the id."""
+    from toolbox.containers import create
+
+    print(create.create(given).id)
+    return 0
+
+
+def _streams(given: dict[str, Any], container: ContainerRecord) -> tuple[bool, bool, bool]:
+    """Which of standard input, output and error --attach asks for; all without it."""
+    wanted = [word.lower() for word in given.get("attach") or ()]
+    for word in wanted:
+        if word not in ("stdin", "stdout", "stderr"):
+            raise PtbError(f'--attach takes stdin, stdout or stderr, not "{word}"')
+    if not wanted:
+        return True, True, True
+    return "stdin" in wanted, "stdout" in wanted, "stderr" in wanted
+
+
+def _remove_image(container: ContainerRecord) -> None:
+    from toolbox.images import remove
+
+    if not any(other.image_id == container.image_id for other in store.everything()):
+        remove.remove([container.image], all=False, force=False)
+
+
+def keys(text: str) -> bytes:
+    """The detach keys that `--detach-keys` means; the usual ones where it is not given."""
+    return process_options.detach_keys(text) if text else DETACH_KEYS
+
+
+def is_on(text: str) -> bool:
+    """What an option that is on or off says."""
+    return text.lower() not in ("false", "0", "f")

@@ -26,7 +26,7 @@ def remove(names: list[str], *, all: bool, force: bool) -> int:  # noqa: A002 - 
     if all:
         chosen = {name: image for image in images for name in image.names}
     for text in names:
-        chosen |= _named(images, text)
+        chosen |= named(images, text)
     records = boxes.all_records()
     doomed: list[BoxRecord] = []
     for image in images:
@@ -74,7 +74,7 @@ def _remove_layers(place: str, unused: list[str]) -> None:
     layers.sweep(place)
 
 
-def _named(images: list[StoredImage], text: str) -> dict[str, StoredImage]:
+def named(images: list[StoredImage], text: str) -> dict[str, StoredImage]:
     """The name that is meant, or every name of the image with this id."""
     by_id = [image for image in images if _has_id(image, text)]
     if len(by_id) == 1:

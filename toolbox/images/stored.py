@@ -48,6 +48,19 @@ def find(text: str) -> oci.Image | None:
     return None
 
 
+def by_id(text: str) -> oci.Image | None:
+    """The stored image whose id begins so; None if there is none, or several."""
+    start = text.removeprefix("sha256:")
+    if len(start) < 3 or not set(start) <= set("0123456789abcdef"):
+        return None
+    found = {
+        item.image.manifest.config.digest: item.image
+        for item in everything()
+        if item.image is not None and item.image.manifest.config.digest.partition(":")[2].startswith(start)
+    }
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
 def local_names(text: str) -> list[str]:
     """The full names that a reference may have here, in the order to look: built ones (`localhost/`) first."""
     asked = reference.parse(text)
