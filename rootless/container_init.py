@@ -7,7 +7,8 @@
     ◀───────────────────────────── hooks ── (only if there are any)
     prestart, createRuntime; go ──────────▶ createContainer; masks; pivot
     ◀───────────────────────────── ready ──
-    state and pid written; commit ────────▶ waits on start.sock
+    state and pid written; commit ────────▶ outlives launch from here on
+    ◀───────────────────────── committed ── waits on start.sock
     start ────────────────────────────────▶ startContainer; the process itself
 
 Nothing may be imported after the pivot: the interpreter's files are gone.
@@ -67,6 +68,7 @@ def run(setup: Setup, parent: Channel) -> NoReturn:
         parent.send("ready")
         parent.expect("commit")
         kernel.prctl(kernel.PR_SET_PDEATHSIG, 0)
+        parent.send("committed")
         parent.close()
         teller = _await_start(setup.listener)
         os.close(root_fd)

@@ -195,6 +195,7 @@ def _create_in(request: Request, spec: Spec, process: Process, preserved: int, d
         if request.pid_file:
             write_pid_file(request.pid_file, pid)
         here.send("commit")
+        here.expect("committed")  # it dies with this process until it has said so
         here.close()
         return Created(state, spec, master)
     except BaseException:
