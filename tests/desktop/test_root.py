@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -57,13 +58,16 @@ def test_a_life_as_root(scoped, of_root, user_namespace):
         for key in ("uidMappings", "gidMappings"):
             of_root.linux[key] = [{"containerID": 0, "hostID": 200000, "size": 65536}]
     of_root.linux["resources"] = {"pids": {"limit": 20}}
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1] + 100
+    of_root.spec["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": files}]
     scoped("create", "life", bundle=of_root.command("sleep", "1000"), check=True)
     scoped("start", "life", check=True)
-    assert scoped("exec", "life", "id", "-u", check=True).stdout == "0\n"
+    assert scoped("exec", "life", "sh", "-c", "id -u; ulimit -Hn", check=True).stdout == f"0\n{files}\n"
     expected = "200000" if user_namespace else "0"
     pid = scoped.state("life")["pid"]
     with open(f"/proc/{pid}/status", encoding="ascii") as stream:
         assert next(line.split()[1] for line in stream if line.startswith("Uid:")) == expected
+    assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (100, files)
     scoped("delete", "--force", "life", check=True)
 
 
