@@ -44,6 +44,10 @@ def run(arguments: list[str]) -> int:
         if values.get("help"):
             _say(runtime_options.help_of(command))
             return 0
+        if command.name in ("create", "exec", "run"):
+            from rootless import interpreter
+
+            interpreter.seal()
         from rootless import runtime_command
 
         return runtime_command.FUNCTIONS[command.name](_settings(options), values, operands)

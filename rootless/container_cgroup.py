@@ -81,10 +81,11 @@ def enter(made: Document, spec: Spec, pid: int) -> Document:
             path = systemd_scope.start_scope(
                 pid, made["scope"], made["slice"], description, properties, user=made["user"]
             )
-        except HostUnfit:
-            if files:
-                raise
-            return {}
+        except HostUnfit as error:
+            if not files:
+                return {}
+            field = cgroup_limits.field_of(files[0][0])
+            raise HostUnfit(f"linux.resources.{field} needs a cgroup: {error.message}", hint=error.hint) from error
         made = {**made, "path": path}
     cgroup = _cgroup(made)
     try:

@@ -68,6 +68,7 @@ def start(request: ExecRequest) -> tuple[int, int]:
             if request.process.oom_score_adjustment is not None:
                 container_init.set_oom_score(request.process.oom_score_adjustment)
             kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+            process.raise_hard_limits(request.process)
             _join(init, joined, root)
             pid = kernel.clone(kernel.CLONE_PARENT)
             if pid == 0:

@@ -7,7 +7,8 @@
     ◀───────────────────────────── hooks ── (only if there are any)
     prestart, createRuntime; go ──────────▶ createContainer; masks; pivot
     ◀───────────────────────────── ready ──
-    state and pid written; commit ────────▶ waits on start.sock
+    state and pid written; commit ────────▶ outlives launch from here on
+    ◀───────────────────────── committed ── waits on start.sock
     start ────────────────────────────────▶ startContainer; the process itself
 
 Nothing may be imported after the pivot: the interpreter's files are gone.
@@ -67,6 +68,7 @@ def run(setup: Setup, parent: Channel) -> NoReturn:
         parent.send("ready")
         parent.expect("commit")
         kernel.prctl(kernel.PR_SET_PDEATHSIG, 0)
+        parent.send("committed")
         parent.close()
         teller = _await_start(setup.listener)
         os.close(root_fd)
@@ -89,6 +91,8 @@ def _build(setup: Setup, parent: Channel) -> tuple[dict[str, object], int, int]:
     if spec.linux.namespaces.get("time") == "":
         _enter_time_namespace(spec)
     state: dict[str, object] = json_text.parse(parent.expect("go"), "state")
+    # While the caller's ids are still its own: they may lead where those of the namespace's root do not.
+    point = rootfs.open_point(setup.rootfs)
     if "user" in spec.linux.namespaces or os.geteuid() != 0:
         become_namespace_root(namespace_root("self"), keep_groups=setup.around.keep_groups)
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
@@ -104,7 +108,7 @@ def _build(setup: Setup, parent: Channel) -> tuple[dict[str, object], int, int]:
     null = rootfs.open_null()
     proc_fd = procfs.open_private()
     procfs.set_sysctls(proc_fd, spec.linux.sysctl)
-    root_fd = rootfs.attach_root(spec, setup.rootfs)
+    root_fd = rootfs.attach_root(spec, point)
     rootfs.mount_all(root_fd, spec, setup.bundle, setup.prepared)
     if rootfs.has_own_dev(spec):
         rootfs.make_devices(root_fd, spec, bind="user" in spec.linux.namespaces)

@@ -54,6 +54,8 @@ def clone_source(mount: spec.Mount, bundle: str, *, userns_fd: int = -1) -> int:
             hint = None
             if error.errno == _EPERM:
                 hint = "only the real root may give a mount other ids; leave its uidMappings, gidMappings and idmap out"
+            if error.errno == _EINVAL:
+                hint = f'this kernel cannot do it for the file system that holds "{source}"; ext4, xfs and btrfs can'
             raise KernelError(
                 "mapping the ids of", f'mount "{mount.destination}"', error.errno or 0, hint=hint
             ) from error

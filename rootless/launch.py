@@ -25,7 +25,7 @@ from rootless import spec as spec_module
 from rootless import state as state_module
 from rootless.errors import HostUnfit, InvalidDocument, KernelError, NotFound, PtbError, UsageError
 from rootless.ids import IdMaps
-from rootless.process import Around, Filter
+from rootless.process import Around, Filter, raise_hard_limits
 from rootless.record import record, replace
 from rootless.state import State
 
@@ -176,6 +176,7 @@ def _create_in(request: Request, spec: Spec, process: Process, preserved: int, d
     hooked = False
     try:
         cgroup = container_cgroup.make(cgroup, spec)
+        raise_hard_limits(process)
         pid = _fork_init(spec, setup, here, there)
         there.close()
         listener.close()
@@ -195,6 +196,7 @@ def _create_in(request: Request, spec: Spec, process: Process, preserved: int, d
         if request.pid_file:
             write_pid_file(request.pid_file, pid)
         here.send("commit")
+        here.expect("committed")  # it dies with this process until it has said so
         here.close()
         return Created(state, spec, master)
     except BaseException:

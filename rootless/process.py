@@ -183,13 +183,36 @@ def _set_scheduling(process: Process) -> None:
             raise KernelError("setting", "process.ioPriority", error.errno or 0) from error
 
 
-def _set_limit(name: str, soft: int, hard: int) -> None:
-    number = getattr(resource, name, {"RLIMIT_LOCKS": 10}.get(name))
+def raise_hard_limits(process: Process) -> None:
+    """Raise the caller's hard limits to those of `process`, as far as it may; call it before it enters a user namespace.
+
+    Only the machine's own root may raise them (setrlimit(2)), which nobody is in there.
+    """
+    for limit in process.rlimits:
+        number, hard = _limit_number(limit.type), _limit_value(limit.hard)
+        now = resource.getrlimit(number)
+        if now[1] != resource.RLIM_INFINITY and (hard == resource.RLIM_INFINITY or hard > now[1]):
+            try:
+                resource.setrlimit(number, (now[0], hard))
+            except (OSError, ValueError):
+                continue  # told of where the limit is set
+
+
+def _limit_number(name: str) -> int:
+    number: int | None = getattr(resource, name, {"RLIMIT_LOCKS": 10}.get(name))
     if number is None:
         raise PtbError(f"process.rlimits: this interpreter does not know {name}")
-    values = [-1 if value >= _INFINITY or value < 0 else min(value, (1 << 63) - 1) for value in (soft, hard)]
+    return number
+
+
+def _limit_value(value: int) -> int:
+    return resource.RLIM_INFINITY if value >= _INFINITY or value < 0 else min(value, (1 << 63) - 1)
+
+
+def _set_limit(name: str, soft: int, hard: int) -> None:
+    number = _limit_number(name)
     try:
-        resource.setrlimit(number, (values[0], values[1]))
+        resource.setrlimit(number, (_limit_value(soft), _limit_value(hard)))
     except (OSError, ValueError) as error:
         now = resource.getrlimit(number)
         raise PtbError(

@@ -42,24 +42,31 @@ _PROPAGATION = {
 }
 
 
-def attach_root(spec: Spec, rootfs: str) -> int:
-    """Mount a copy of the tree at `rootfs` upon itself, cut off from the host, and return its descriptor.
+def open_point(rootfs: str) -> int:
+    """A descriptor of the directory `rootfs` in this mount namespace. Raises KernelError."""
+    try:
+        return os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise KernelError("opening", f'the root file system "{rootfs}"', error.errno or 0) from error
 
-    Raises KernelError.
+
+def attach_root(spec: Spec, point: int) -> int:
+    """Mount a copy of the tree at `point` upon itself, cut off from the host, and return its descriptor.
+
+    Closes `point`. Raises KernelError.
     """
     wanted = spec.linux.rootfs_propagation
     try:
         if wanted not in ("shared", "rshared"):
             private = wanted in ("private", "rprivate", "unbindable", "runbindable")
             kernel.mount("", "/", None, kernel.MS_REC | (kernel.MS_PRIVATE if private else kernel.MS_SLAVE))
-        point = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         if wanted in ("shared", "rshared"):
             _make_mount_private(point)
         root = kernel.open_tree(point, "", kernel.OPEN_TREE_CLONE | kernel.AT_RECURSIVE | kernel.AT_EMPTY_PATH)
         kernel.move_mount(root, point)
         os.close(point)
     except OSError as error:
-        raise KernelError("mounting", f'the root file system "{rootfs}"', error.errno or 0) from error
+        raise KernelError("mounting", f'the root file system "{spec.root_path}"', error.errno or 0) from error
     return root
 
 

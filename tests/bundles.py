@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +76,14 @@ def make(path: Path) -> Bundle:
 
 @dataclass
 class Runtime:
-    """`ptb-runtime` with its state under `root`; `global_options` come before every command."""
+    """`ptb-runtime` with its state under `root`; `global_options` come before every command, `interpreter` runs it."""
 
     root: Path
     global_options: tuple[str, ...] = ()
+    interpreter: str = sys.executable
 
     def arguments(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "rootless", "--root", str(self.root), *self.global_options, *arguments]
+        return [self.interpreter, "-m", "rootless", "--root", str(self.root), *self.global_options, *arguments]
 
     def __call__(
         self, *arguments: str, bundle: Bundle | None = None, check: bool = False, **options: Any
@@ -135,3 +137,36 @@ class Runtime:
         if self.root.is_dir():
             for entry in self.root.iterdir():
                 self("delete", "--force", entry.name)
+
+
+_OVERWRITE = """#!/proc/self/exe
+import os
+fd = os.open("/proc/self/exe", os.O_PATH)
+os.set_inheritable(fd, True)
+os.execv("/bin/sh", ["sh", "-c", f"echo overwritten >>/proc/self/fd/{fd}; echo $? >/data/tried"])
+"""
+
+
+def is_overwritten(runtime: Runtime, bundle: Bundle, place: Path) -> bool:
+    """Whether an image with a Python of its own can write to the interpreter that runs `ptb-runtime` (CVE-2019-5736).
+
+    That is a copy in `place` which belongs to the caller; once the container is started nothing else executes it.
+    """
+    original = Path(sys.executable).resolve()
+    copy = place / "bin/python3"
+    copy.parent.mkdir()
+    shutil.copy(original, copy)
+    (place / "pyvenv.cfg").write_text(f"home = {original.parent}\n")
+    (bundle.rootfs / "bin/evil").write_text(_OVERWRITE)
+    (bundle.rootfs / "bin/evil").chmod(0o755)
+    for directory in filter(os.path.exists, ("/usr", "/lib", "/lib64")):
+        bundle.mount(directory, directory, "ro")
+    bundle.mount(bundle.path, "/data")
+    vulnerable = replace(runtime, interpreter=str(copy))
+    vulnerable("create", "evil", bundle=bundle.command("/bin/evil"), check=True)
+    process = os.pidfd_open(runtime.state("evil")["pid"])
+    runtime("start", "evil", check=True)
+    assert select.select([process], [], [], PATIENCE)[0]
+    os.close(process)
+    assert (bundle.path / "tried").read_text().strip().isdecimal()
+    return copy.read_bytes() != original.read_bytes()

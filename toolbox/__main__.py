@@ -19,6 +19,9 @@ _HELP = ("--help", "-h", "help")
 _GENERAL = ("--runtime", "--log-level")
 """What podman takes before its commands as well; the level of its log is accepted and changes nothing."""
 
+_STARTING = ("exec", "restart", "run", "start")
+"""Commands that become a container's process, or fork who does: see `rootless.interpreter`."""
+
 _TOOLBOX_WIDE = ("-y", "--assumeyes", "-v", "--verbose")
 """toolbox takes these before its commands as well."""
 
@@ -107,6 +110,10 @@ def run(arguments: list[str], *, runtime: str = "") -> int:
         command = given.setdefault("command", [])
         if isinstance(command, list):
             command += after_dashes
+    if name in _STARTING:
+        from rootless import interpreter
+
+        interpreter.seal()
     module, function = FUNCTIONS[name]
     status: int = getattr(__import__(module, None, None, [function]), function)(**given)
     return status

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import os
+import resource
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from tests import bundles
 
 
 @pytest.fixture
@@ -15,6 +22,14 @@ def of_root(bundle):
         bundle.linux.pop(key, None)
     os.chmod(bundle.path.parent, 0o755)
     return bundle
+
+
+@pytest.fixture
+def on_disk() -> Iterator[Path]:
+    """A directory of a file system whose ids can be mapped; a tmpfs's can only since Linux 6.3."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as made:
+        os.chmod(made, 0o755)
+        yield Path(made)
 
 
 def test_the_device_filter_is_loaded_and_replaced(scoped, of_root):
@@ -43,20 +58,22 @@ def test_a_life_as_root(scoped, of_root, user_namespace):
         for key in ("uidMappings", "gidMappings"):
             of_root.linux[key] = [{"containerID": 0, "hostID": 200000, "size": 65536}]
     of_root.linux["resources"] = {"pids": {"limit": 20}}
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1] + 100
+    of_root.spec["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": files}]
     scoped("create", "life", bundle=of_root.command("sleep", "1000"), check=True)
     scoped("start", "life", check=True)
-    assert scoped("exec", "life", "id", "-u", check=True).stdout == "0\n"
+    assert scoped("exec", "life", "sh", "-c", "id -u; ulimit -Hn", check=True).stdout == f"0\n{files}\n"
     expected = "200000" if user_namespace else "0"
     pid = scoped.state("life")["pid"]
     with open(f"/proc/{pid}/status", encoding="ascii") as stream:
         assert next(line.split()[1] for line in stream if line.startswith("Uid:")) == expected
+    assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (100, files)
     scoped("delete", "--force", "life", check=True)
 
 
 @pytest.mark.parametrize("whose", ["container", "mount"])
-def test_a_mount_with_ids_of_its_own(scoped, of_root, tmp_path, whose):
-    shared = tmp_path / "shared"
-    shared.mkdir()
+def test_a_mount_with_ids_of_its_own(scoped, of_root, on_disk, whose):
+    shared = on_disk
     (shared / "file").write_text("text")
     os.chown(shared / "file", 5, 6)
     ids = [{"containerID": 0, "hostID": 200000, "size": 65536}]
@@ -71,9 +88,30 @@ def test_a_mount_with_ids_of_its_own(scoped, of_root, tmp_path, whose):
     assert scoped.run(of_root.command("stat", "-c", "%u:%g", "/data/file"), check=True).stdout == expected
 
 
-def test_a_script_cannot_lead_to_the_interpreter(scoped, of_root):
-    """CVE-2019-5736: the image's command is a script whose interpreter is the runtime itself."""
-    (of_root.rootfs / "bin/evil").write_text("#!/proc/self/exe\n")
-    (of_root.rootfs / "bin/evil").chmod(0o755)
-    done = scoped.run(of_root.command("/bin/evil"))
-    assert done.returncode in (126, 127)
+def test_a_file_system_that_cannot_map_ids_is_named(scoped, of_root):
+    of_root.linux["uidMappings"] = of_root.linux["gidMappings"] = [{"containerID": 0, "hostID": 200000, "size": 65536}]
+    of_root.linux["namespaces"].append({"type": "user"})
+    refused = scoped.run(of_root.mount("/proc/sys", "/data", "idmap").command("true"))
+    assert refused.returncode == 1
+    assert 'the ids of mount "/data"' in refused.stderr
+    assert 'the file system that holds "/proc/sys"' in refused.stderr
+
+
+def test_a_script_cannot_overwrite_the_interpreter(scoped, of_root, tmp_path):
+    """CVE-2019-5736: a script of the image's whose interpreter is whatever executes it."""
+    assert not bundles.is_overwritten(scoped, of_root, tmp_path)
+
+
+def test_a_limit_of_a_controller_that_users_are_not_given(scoped, of_root):
+    """The io controller is root's alone by default; what systemd is not told of it leaves as it is."""
+    device = os.stat("/").st_dev
+    limit = {"major": os.major(device), "minor": os.minor(device), "rate": 1 << 20}
+    of_root.linux["resources"] = {"blockIO": {"throttleWriteBpsDevice": [limit]}}
+    scoped("create", "slow", bundle=of_root.command("sleep", "1000"), check=True)
+    file = Path("/sys/fs/cgroup/system.slice/ptb-slow.scope/io.max")
+    expected = f"{os.major(device)}:{os.minor(device)} rbps=max wbps={1 << 20} riops=max wiops=max\n"
+    assert file.read_text() == expected
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
+    assert file.read_text() == expected
+    scoped("delete", "--force", "slow", check=True)
+    assert not file.exists()

@@ -6,8 +6,10 @@ import json
 import os
 import select
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from tests import bundles
@@ -190,19 +192,32 @@ def test_a_container_without_systemd_has_a_cgroup_below_its_caller_s(runtime, bu
 
 
 def test_a_controller_that_is_not_delegated_is_named(scoped, bundle):
-    given = set((cgroup_of(os.getpid()) / "cgroup.controllers").read_text().split())
-    if "io" in given:
-        pytest.fail("io is delegated here: another controller must be asked for")
-    bundle.linux["resources"] = {"blockIO": {"weight": 100}}
-    refused = scoped.run(bundle.command("true"))
-    assert refused.returncode == 1
-    assert "io" in refused.stderr
-    assert "Delegate=" in refused.stderr
-    assert list(scoped.root.iterdir()) == []
+    delegated = set((cgroup_of(os.getpid()) / "cgroup.controllers").read_text().split())
+    known = set((HIERARCHY / "cgroup.controllers").read_text().split())
+    for controller, resources in (
+        ("io", {"blockIO": {"weight": 100}}),
+        ("cpuset", {"cpu": {"cpus": "0"}}),
+        ("hugetlb", {"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]}),
+    ):
+        assert controller not in delegated, "another must be asked for"
+        bundle.linux["resources"] = resources
+        refused = scoped.run(bundle.command("true"))
+        assert refused.returncode == 1
+        assert f'"{controller}" controller' in refused.stderr
+        assert ("Delegate=" in refused.stderr) == (controller in known)
+        assert list(scoped.root.iterdir()) == []
+    assert systemctl("list-units", "--all", "--plain", "--no-legend", "ptb-*") == ""
 
 
-def test_without_a_session_limits_are_refused_and_the_rest_runs(scoped, bundle, monkeypatch):
+def test_the_session_is_found_without_its_variables(scoped, bundle, monkeypatch):
     monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
+    bundle.linux["resources"] = {"pids": {"limit": 7}}
+    assert scoped.run(bundle.command("cat", "/sys/fs/cgroup/pids.max"), check=True).stdout == "7\n"
+
+
+def test_without_a_session_limits_are_refused_and_the_rest_runs(scoped, bundle, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
     assert scoped.run(bundle.command("echo", "runs"), check=True).stdout == "runs\n"
     bundle.linux["resources"] = {"memory": {"limit": 32 << 20}}
@@ -212,28 +227,60 @@ def test_without_a_session_limits_are_refused_and_the_rest_runs(scoped, bundle, 
     assert "hint: " in refused.stderr
 
 
-def test_podman_runs_on_it(bundle, tmp_path):
+@pytest.fixture
+def podman(tmp_path: Path) -> Callable[..., str]:
+    """podman with `ptb-runtime` under it; what it prints."""
+
+    def call(*arguments: str, status: int = 0) -> str:
+        done = subprocess.run(
+            [*PODMAN, "--runtime", str(program), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=3 * bundles.PATIENCE,
+        )
+        assert done.returncode == status, done.stderr
+        return done.stdout
+
     program = tmp_path / "ptb-runtime"
     program.write_text(f'#!/bin/sh\nPYTHONPATH={bundles.REPOSITORY} exec python3 -m rootless "$@"\n')
     program.chmod(0o755)
+    return call
 
-    def podman(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        command = ["podman", "--runtime", str(program), "--cgroup-manager", "systemd", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=3 * bundles.PATIENCE)
-        assert not check or done.returncode == 0, done.stderr
-        return done
 
-    run = ("run", "--network", "none", "--rootfs")
-    said = podman("run", "--rm", "--network", "none", "--memory", "64m", "--rootfs", str(bundle.rootfs)).stdout
-    assert said == ""
-    limit = podman(
-        *("run", "--rm", "--network", "none", "--memory", "64m", "--rootfs", str(bundle.rootfs)),
-        *("cat", "/sys/fs/cgroup/memory.max"),
-    ).stdout
-    assert limit == f"{64 << 20}\n"
-    identity = podman(*run[:1], "-d", *run[1:], str(bundle.rootfs), "sleep", "1000").stdout.strip()
+PODMAN = ("podman", "--cgroup-manager", "systemd")
+RUN = ("run", "--network", "none")
+
+
+def test_podman_runs_a_command_with_limits(podman, bundle):
+    script = "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max; exit 3"
+    limits = ("--memory", "64m", "--pids-limit", "30")
+    said = podman(*RUN, "--rm", *limits, "--rootfs", str(bundle.rootfs), "sh", "-c", script, status=3)
+    assert said == f"{64 << 20}\n30\n"
+
+
+def test_podman_keeps_a_container(podman, bundle):
+    script = "trap 'exit 5' TERM; echo ready; while :; do sleep 1000 & wait; done"
+    identity = podman(*RUN, "-d", "--rootfs", str(bundle.rootfs), "sh", "-c", script).strip()
+    assert podman("exec", identity, "echo", "inside") == "inside\n"
+    podman("exec", identity, "sh", "-c", "exit 9", status=9)
     podman("pause", identity)
-    assert podman("inspect", "--format", "{{.State.Status}}", identity).stdout == "paused\n"
+    assert podman("inspect", "--format", "{{.State.Status}}", identity) == "paused\n"
     podman("unpause", identity)
-    assert podman("exec", identity, "echo", "inside").stdout == "inside\n"
-    podman("rm", "--force", "--time", "0", identity)
+    podman("update", "--memory", "100m", identity)
+    assert podman("exec", identity, "cat", "/sys/fs/cgroup/memory.max") == f"{100 << 20}\n"
+    podman("stop", identity)
+    assert podman("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", identity) == "exited 5\n"
+    assert podman("logs", identity) == "ready\n"
+    podman("rm", identity)
+
+
+def test_podman_gives_a_terminal(podman, bundle, tmp_path):
+    command = [*PODMAN[1:], "--runtime", str(tmp_path / "ptb-runtime"), *RUN, "--rm", "-it"]
+    command += ["--rootfs", str(bundle.rootfs), "sh"]
+    shell = pexpect.spawn(PODMAN[0], command, timeout=bundles.PATIENCE, dimensions=(33, 77), encoding="utf-8")
+    shell.sendline("tty; busybox stty size; exit 6")
+    shell.expect("/dev/pts/0\r\n33 77\r\n")
+    shell.expect(pexpect.EOF)
+    shell.close()
+    assert shell.exitstatus == 6

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import bundles
+
 
 @pytest.mark.parametrize("path", ["/proc/self/exe", "/proc/thread-self/exe", "/link"])
 def test_the_interpreter_is_not_executed_from_inside(runtime, bundle, path):
@@ -16,6 +18,11 @@ def test_the_interpreter_is_not_executed_from_inside(runtime, bundle, path):
     result = runtime.run(bundle.command(path, "-c", "print('escaped')"))
     assert result.returncode == 126
     assert "escaped" not in result.stdout
+
+
+def test_a_script_cannot_overwrite_the_interpreter(runtime, bundle, tmp_path):
+    """CVE-2019-5736: a script of the image's whose interpreter is whatever executes it."""
+    assert not bundles.is_overwritten(runtime, bundle, tmp_path)
 
 
 def test_init_shows_nothing_of_itself_to_who_shares_its_namespaces(runtime, bundle):
