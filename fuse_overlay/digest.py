@@ -24,6 +24,12 @@ def encoded(text: str) -> str:
 
 def of(data: bytes) -> str:
     """The digest of `data`."""
-    import hashlib
-
-    return _PREFIX + hashlib.sha256(data).hexdigest()
+    # hashlib brings OpenSSL with it, which costs more than hashing what is asked for here: manifests.
+    try:
+        from _sha2 import sha256  # type: ignore[import-not-found] # Python 3.12 and newer
+    except ImportError:
+        try:
+            from _sha256 import sha256  # type: ignore[import-not-found]
+        except ImportError:
+            from hashlib import sha256
+    return _PREFIX + str(sha256(data).hexdigest())

@@ -27,7 +27,7 @@ def start(network: Network) -> Running:
         os.close(w2); os.waitpid(pid,0)
         for x in (r,w,r2): os.close(x)
         return Running(f"/proc/{os.getpid()}/fd/{fd}")
-    return Running("")
+    return Running(network.path)
 
 def publish(running: Running, network: Network) -> tuple[tuple[str,int,int,str],...]:
     return ()

@@ -27,6 +27,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from toolbox.images.lookup import Found
+
     Given = dict[str, Any]
 
 _REFUSED = {
@@ -54,16 +56,17 @@ def create(given: Given) -> ContainerRecord:
     _check_id_file(given.get("cidfile") or "")
     if given.get("rootfs"):
         return _add(given, _without_image(given))
-    from toolbox.images import stored
+    from toolbox.images import keeping, lookup
 
     for missing in (True, False):
         # Nobody can remove the image's layers before the container refers to them.
-        with stored.keeping_layers():
-            found = None if missing and (given.get("pull") or "") == "always" else stored.find(given["image"])
-            if found is None:
-                found = stored.by_id(given["image"])
+        held = keeping.layers()
+        try:
+            found = None if missing and (given.get("pull") or "") == "always" else lookup.find(given["image"])
             if found is not None:
-                return _add(given, _with_image(given, found))
+                return _add(given, _with_image(found))
+        finally:
+            os.close(held)
         if missing:
             _pull(given)
     raise NotFound(f'image "{given["image"]}" was removed meanwhile', hint=f"ptb pull {given['image']}")
@@ -99,17 +102,14 @@ def _without_image(given: Given) -> Given:
     return {"image": "", "image_id": "", "image_digest": "", "layers": (), "rootfs": path, "config": {}}
 
 
-def _with_image(given: Given, image: Any) -> Given:
-    from rootless import json_text
-
-    raw = json_text.parse(image.config.raw.decode(), f'configuration of "{given["image"]}"')
+def _with_image(image: Found) -> Given:
     return {
         "image": image.name,
-        "image_id": image.manifest.config.digest,
+        "image_id": image.image_id,
         "image_digest": image.digest,
-        "layers": image.config.diff_ids,
+        "layers": image.layers,
         "rootfs": "",
-        "config": raw.get("config") or {},
+        "config": image.config,
     }
 
 

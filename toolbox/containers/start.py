@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _socket
-import functools
 import os
 
 from rootless import attachment, errors, ids, kernel, monitor, oci_runtime, runtime
@@ -38,9 +37,9 @@ def begin(container: ContainerRecord, held: int) -> _socket.socket:
     for place in (store.runtime_directory(container.id), store.runtime_root()):
         os.makedirs(place, mode=0o700, exist_ok=True)
     callbacks = Callbacks(
-        prepare=functools.partial(_prepare, container),
-        running=functools.partial(_running, container),
-        ended=functools.partial(_ended, container),
+        prepare=lambda network: _prepare(container, network),
+        running=lambda status: _running(container, status),
+        ended=lambda status: _ended(container, status),
     )
     return monitor.spawn(_plan(container, who), callbacks, who, maps)
 

@@ -16,6 +16,7 @@ from fuse_overlay import layers, layout, oci
 from rootless.errors import IntegrityError, InvalidDocument, NotFound
 from rootless.record import record
 from toolbox import paths, reference
+from toolbox.images import keeping
 from toolbox.registry import registries_conf
 
 
@@ -48,19 +49,6 @@ def find(text: str) -> oci.Image | None:
     return None
 
 
-def by_id(text: str) -> oci.Image | None:
-    """The stored image whose id begins so; None if there is none, or several."""
-    start = text.removeprefix("sha256:")
-    if len(start) < 3 or not set(start) <= set("0123456789abcdef"):
-        return None
-    found = {
-        item.image.manifest.config.digest: item.image
-        for item in everything()
-        if item.image is not None and item.image.manifest.config.digest.partition(":")[2].startswith(start)
-    }
-    return next(iter(found.values())) if len(found) == 1 else None
-
-
 def local_names(text: str) -> list[str]:
     """The full names that a reference may have here, in the order to look: built ones (`localhost/`) first."""
     asked = reference.parse(text)
@@ -88,9 +76,8 @@ def everything() -> list[StoredImage]:
 @contextlib.contextmanager
 def keeping_layers() -> Iterator[None]:
     """While inside, no layer is removed that nothing refers to yet (several may be inside at once)."""
-    fd = _open_layers()
+    fd = keeping.layers()
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH)
         yield
     finally:
         os.close(fd)
@@ -99,7 +86,7 @@ def keeping_layers() -> Iterator[None]:
 @contextlib.contextmanager
 def removing_layers() -> Iterator[bool]:
     """Gives True when unused layers may be removed inside, False when somebody is adding some just now."""
-    fd = _open_layers()
+    fd = keeping.open_layers()
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -109,12 +96,6 @@ def removing_layers() -> Iterator[bool]:
             yield True
     finally:
         os.close(fd)
-
-
-def _open_layers() -> int:
-    directory = f"{store()}/layers"
-    os.makedirs(directory, mode=0o700, exist_ok=True)
-    return os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def size(image: oci.Image) -> int:
