@@ -33,7 +33,7 @@ def begin(container: ContainerRecord, held: int) -> _socket.socket:
     if status.state in ("running", "starting", "restarting"):
         raise InUse(f'container "{container.name}" runs already')
     who = ids.subordinates()
-    maps = _maps(container, who)
+    maps = maps_of(container, who)
     for place in (store.runtime_directory(container.id), store.runtime_root()):
         os.makedirs(place, mode=0o700, exist_ok=True)
     callbacks = Callbacks(
@@ -66,7 +66,8 @@ def failure(container: ContainerRecord, data: bytes) -> PtbError:
     return made
 
 
-def _maps(container: ContainerRecord, who: Subordinates) -> IdMaps:
+def maps_of(container: ContainerRecord, who: Subordinates) -> IdMaps:
+    """The id maps the container lives under."""
     return who.swap_maps() if container.ids.mode == "keep-id" else who.default_maps()
 
 
