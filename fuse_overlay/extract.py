@@ -148,7 +148,9 @@ class Extraction:
             os.mkdir(base, 0o700, dir_fd=parent)
         except FileExistsError:
             status = os.stat(base, dir_fd=parent, follow_symlinks=False)
-            if stat.S_ISDIR(status.st_mode) or (stat.S_ISLNK(status.st_mode) and self._resolve == kernel.RESOLVE_IN_ROOT):
+            if stat.S_ISDIR(status.st_mode) or (
+                stat.S_ISLNK(status.st_mode) and self._resolve == kernel.RESOLVE_IN_ROOT
+            ):
                 return
             if not self._overwrite:
                 raise PtbError(

@@ -25,12 +25,22 @@ import os
 import select
 import time
 
-from rootless import attachment, container_log, json_text, kernel, launch, oci_runtime, overlay, processes, userns, warden
-from rootless import state as state_module
+from rootless import (
+    attachment,
+    container_log,
+    json_text,
+    kernel,
+    launch,
+    oci_runtime,
+    overlay,
+    processes,
+    userns,
+    warden,
+)
 from rootless.errors import PtbError
 from rootless.health import Checks
 from rootless.ids import IdMaps, Subordinates
-from rootless.network import helper as network_helper
+from rootless.network import connection
 from rootless.status import Status
 from rootless.stdio_hub import Client, Hub
 
@@ -95,7 +105,7 @@ class _Monitor:
         self.wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.signals: list[int] = []
         self.listener: _socket.socket | None = None
-        self.network: network_helper.Running | None = None
+        self.network: connection.Running | None = None
         self.deadlines: dict[str, float] = {}
         self.container = -1
         self.slave = -1
@@ -119,7 +129,7 @@ class _Monitor:
         """Everything that lasts over restarts."""
         plan = self.plan
         os.makedirs(plan.runtime_directory, 0o700, exist_ok=True)
-        self.network = network_helper.start(plan.network)
+        self.network = connection.start(plan.network)
         if plan.overlay is not None:
             overlay.mount(plan.overlay, plan.rootfs)
         self.log = container_log.open_log(
@@ -176,7 +186,7 @@ class _Monitor:
             except FileNotFoundError:
                 pass
         if self.network is not None:
-            network_helper.stop(self.network)
+            connection.stop(self.network)
         if self.plan.overlay is not None:
             try:
                 kernel.umount2(self.plan.rootfs, kernel.MNT_DETACH)
@@ -301,7 +311,7 @@ class _Monitor:
     def _start(self, pid: int) -> None:
         assert self.network is not None  # noqa: S101 # set_up made it
         self._await_go()
-        ports = network_helper.publish(self.network, self.plan.network)
+        ports = connection.publish(self.network, self.plan.network)
         oci_runtime.start(self.plan.runtime_root, self.plan.id, self.plan.runtime)
         status = self.status.running(pid, processes.start_time(pid) or 0, ports, self.network.address)
         if self.plan.health is not None:
@@ -394,7 +404,7 @@ class _Monitor:
     def _reap_others(self) -> None:
         """Helpers that ended; the container's first process, the warden and a health check are waited for by name."""
         if self.network is not None:
-            network_helper.reap(self.network)
+            connection.reap(self.network)
 
     def _handle_deadlines(self) -> None:
         now = time.monotonic()

@@ -53,8 +53,36 @@ DEFAULTS = {"toolbox": "toolbox enter"}
 CONTAINER_FORMS = {
     name: name
     for name in (
-        *("attach", "commit", "cp", "create", "diff", "exec", "export", "init", "kill", "logs", "mount", "pause", "port"),
-        *("ps", "rename", "restart", "rm", "run", "start", "stats", "stop", "top", "unmount", "unpause", "update", "wait"),
+        *(
+            "attach",
+            "commit",
+            "cp",
+            "create",
+            "diff",
+            "exec",
+            "export",
+            "init",
+            "kill",
+            "logs",
+            "mount",
+            "pause",
+            "port",
+        ),
+        *(
+            "ps",
+            "rename",
+            "restart",
+            "rm",
+            "run",
+            "start",
+            "stats",
+            "stop",
+            "top",
+            "unmount",
+            "unpause",
+            "update",
+            "wait",
+        ),
     )
 } | {"ls": "ps", "list": "ps", "umount": "unmount"}
 """What may follow `container`, and the command it is."""

@@ -102,7 +102,8 @@ def _base(container: ContainerRecord) -> tuple[dict[str, Any], list[dict[str, An
         from fuse_overlay import layers
 
         described = [
-            {"mediaType": oci.OCI_LAYER, "digest": layer, "size": layers.size(place, layer)} for layer in container.layers
+            {"mediaType": oci.OCI_LAYER, "digest": layer, "size": layers.size(place, layer)}
+            for layer in container.layers
         ]
         return {"rootfs": {"type": "layers", "diff_ids": list(container.layers)}}, described
     return config, manifest["layers"]
@@ -125,7 +126,7 @@ def _config(container: ContainerRecord, image: dict[str, Any]) -> dict[str, Any]
 class _held_still:  # noqa: N801 # used as a context manager
     """Pause a running container meanwhile; where it cannot be paused, it goes on, as the option's help says of rootless."""
 
-    def __init__(self, container: ContainerRecord, wanted: bool) -> None:  # noqa: FBT001
+    def __init__(self, container: ContainerRecord, wanted: bool) -> None:
         self._container = container
         self._wanted = wanted
         self._paused = False

@@ -38,7 +38,9 @@ def copy(source: str, target: str, *, archive: str, follow_link: bool, overwrite
     """`cp`. Raises UsageError, NotFound."""
     from_, to = _place(source), _place(target)
     if from_.container is None and to.container is None:
-        raise UsageError("one side must be CONTAINER:PATH", hint="ptb cp web:/etc/nginx.conf . copies out of a container")
+        raise UsageError(
+            "one side must be CONTAINER:PATH", hint="ptb cp web:/etc/nginx.conf . copies out of a container"
+        )
     keep_owner = archive.lower() not in ("false", "0", "f")
     read_end, write_end = os.pipe()
     asked = _Asked(from_.path, to.path, follow_link, overwrite, keep_owner)
@@ -61,7 +63,13 @@ def copy(source: str, target: str, *, archive: str, follow_link: bool, overwrite
         filesystem.visit(from_.container, pack, meanwhile=lambda: _on_host(unpack))
     else:
         second = to.container
-        filesystem.visit(from_.container, pack, meanwhile=lambda: filesystem.visit(second, unpack, meanwhile=lambda: _close(read_end, names_read, write_end, names_write)))
+        filesystem.visit(
+            from_.container,
+            pack,
+            meanwhile=lambda: filesystem.visit(
+                second, unpack, meanwhile=lambda: _close(read_end, names_read, write_end, names_write)
+            ),
+        )
     return 0
 
 

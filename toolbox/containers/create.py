@@ -11,6 +11,7 @@ from rootless.errors import AlreadyExists, NotFound, UsageError
 from rootless.monitor_plan import Log
 from toolbox import names as shared_names
 from toolbox.containers import (
+    events,
     health_options,
     mount_syntax,
     network_options,
@@ -122,6 +123,7 @@ def _add(given: Given, image: Given) -> ContainerRecord:
         if older is not None:
             remove.remove_one(older, force=True, seconds=0)
     os.close(store.add(container))
+    events.note("container", "create", container.id, container.name, Image=container.image, Attributes=container.labels)
     path = given.get("cidfile") or ""
     if path:
         with open(path, "x", encoding="ascii") as stream:
@@ -212,7 +214,9 @@ def _record(given: Given, image: Given) -> ContainerRecord:
         log=_log(given),
         restart=_restart(given),
         stop_signal=_stop_signal(given, config),
-        stop_timeout=float(resource_options.optional_integer(given.get("stop_timeout") or "10", "--stop-timeout", -1, 10**6) or 0),
+        stop_timeout=float(
+            resource_options.optional_integer(given.get("stop_timeout") or "10", "--stop-timeout", -1, 10**6) or 0
+        ),
         timeout=float(resource_options.optional_integer(given.get("timeout") or "0", "--timeout", 0, 10**9) or 0),
         health=health_options.health(given, config.get("Healthcheck")),
         runtime=oci_runtime.find(given.get("runtime") or ""),
@@ -221,7 +225,10 @@ def _record(given: Given, image: Given) -> ContainerRecord:
         id_file=os.path.abspath(given["cidfile"]) if given.get("cidfile") else "",
         sd_notify=_sd_notify(given.get("sdnotify") or "container"),
         preserve_fds=given.get("preserve_fds") or 0,
-        **namespaces,
+        pid=namespaces["pid"],
+        ipc=namespaces["ipc"],
+        uts=namespaces["uts"],
+        cgroup=namespaces["cgroup"],
     )
 
 
@@ -302,7 +309,9 @@ def _log(given: Given) -> Log:
     settings = process_options.pairs(given.get("log_opt") or (), "--log-opt")
     unknown = set(settings) - {"max-size", "max-file", "tag", "path"}
     if unknown or "path" in settings:
-        raise UsageError(f'--log-opt "{(sorted(unknown) or ["path"])[0]}" is not known', hint="max-size, max-file and tag are")
+        raise UsageError(
+            f'--log-opt "{(sorted(unknown) or ["path"])[0]}" is not known', hint="max-size, max-file and tag are"
+        )
     files = resource_options.optional_integer(settings.get("max-file", "1"), "--log-opt max-file", 1, 1000) or 1
     size = sizes.bytes_of(settings["max-size"], "--log-opt max-size") if settings.get("max-size", "-1") != "-1" else 0
     return Log(driver, size, files, settings.get("tag", ""))

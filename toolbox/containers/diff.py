@@ -20,7 +20,8 @@ def show(name: str | None, *, format: str, latest: bool) -> int:  # noqa: A002 -
     if format == "json":
         from toolbox import output
 
-        output.print_json({word: [path for kind, path in found if kind == key] for key, word in _WORDS.items()})
+        by_word = {word: [path for kind, path in found if kind == key] for key, word in _WORDS.items()}
+        output.print_json(by_word)
     else:
         for kind, path in found:
             print(kind, path)
@@ -36,8 +37,10 @@ def of(container: ContainerRecord) -> list[tuple[str, str]]:
 
     def task() -> None:
         with open(write_end, "w", encoding="utf-8", errors="surrogateescape") as stream:
-            for change in changes.changes(f"{store.directory(container.id)}/upper", lower):
-                stream.write(f"{change.kind}{change.path}\0")
+            stream.writelines(
+                f"{change.kind}{change.path}\0"
+                for change in changes.changes(f"{store.directory(container.id)}/upper", lower)
+            )
 
     def read() -> None:
         os.close(write_end)

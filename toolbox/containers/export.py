@@ -10,8 +10,6 @@ from rootless.errors import NotFound, PtbError, UsageError
 from toolbox.containers import filesystem, store
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 def export(name: str, *, output: str) -> int:
@@ -56,7 +54,7 @@ def import_image(
     message: str,
     quiet: bool,
     arch: str,
-    os: str,  # noqa: A002 - the option's name
+    os: str,
     variant: str,
 ) -> int:
     """`import`: prints the new image's id."""

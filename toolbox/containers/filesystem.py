@@ -110,5 +110,3 @@ def parent_of(root: int, path: str) -> tuple[int, str]:
     """The directory that holds `path` and its last component. Raises OSError."""
     head, _slash, name = path.rstrip("/").rpartition("/")
     return open_beneath(root, head or "/", os.O_RDONLY | os.O_DIRECTORY), name
-
-

@@ -201,7 +201,9 @@ def _mount(mount: Any) -> dict[str, Any]:
 
     named = mount.kind == "volume"
     options = list(mount.options)
-    propagation = next((option for option in options if option.lstrip("r") in ("private", "shared", "slave")), "rprivate")
+    propagation = next(
+        (option for option in options if option.lstrip("r") in ("private", "shared", "slave")), "rprivate"
+    )
     return {
         "Type": mount.kind,
         **({"Name": mount.name} if named else {}),
@@ -376,7 +378,8 @@ def _host_config(container: ContainerRecord) -> dict[str, Any]:
         "Init": container.init,
         "PidsLimit": (resources.get("pids") or {}).get("limit", 0),
         "Ulimits": [
-            {"Name": f"RLIMIT_{limit.name.upper()}", "Soft": limit.soft, "Hard": limit.hard} for limit in container.limits
+            {"Name": f"RLIMIT_{limit.name.upper()}", "Soft": limit.soft, "Hard": limit.hard}
+            for limit in container.limits
         ],
     }
 

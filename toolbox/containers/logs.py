@@ -54,7 +54,9 @@ def container_lines(container: ContainerRecord, count: int | None, since: str, u
         tail=count,
         since=sizes.moment(since) if since else None,
         until=sizes.moment(until) if until else None,
-        follow=(lambda: status_module.load(directory).state in ("running", "starting", "restarting")) if follow else None,
+        follow=(lambda: status_module.load(directory).state in ("running", "starting", "restarting"))
+        if follow
+        else None,
     )
 
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import os
 
-from rootless import capabilities, default_spec, paths, seccomp_default, spec
-from rootless.errors import InvalidDocument
+from rootless import default_spec, seccomp_default, spec
 from toolbox.containers import files, users, volumes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from rootless.network.helper import Running
-    from toolbox.containers.record import ContainerRecord, Mount
+    from rootless.network.connection import Running
+    from toolbox.containers.record import ContainerRecord
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _WIDELY_KNOWN = "1.0.2"

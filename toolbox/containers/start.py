@@ -5,20 +5,20 @@ from __future__ import annotations
 import _socket
 import os
 
-from rootless import attachment, errors, ids, kernel, monitor, oci_runtime, runtime
+from rootless import attachment, errors, ids, kernel, monitor, runtime
 from rootless.errors import InUse, NotFound, PtbError
 from rootless.ids import IdMaps, Subordinates
 from rootless.monitor_plan import Callbacks, Plan
-from rootless.network.helper import Network
+from rootless.network.connection import Network
 from rootless.overlay import Overlay
 from toolbox import paths
-from toolbox.containers import files, specgen, store
+from toolbox.containers import events, files, specgen, store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from rootless.network.helper import Running
+    from rootless.network.connection import Running
     from rootless.status import Status
     from toolbox.containers.record import ContainerRecord
 
@@ -144,11 +144,26 @@ def _prepare(container: ContainerRecord, network: Running) -> dict[str, Any]:
 
 
 def _running(container: ContainerRecord, status: Status) -> None:
-    return
+    note(container, "start" if not status.restarts else "restart")
 
 
 def _ended(container: ContainerRecord, status: Status) -> None:
+    if status.started_at:
+        note(container, "died", ContainerExitCode=status.exit_code)
     if container.remove:
         from toolbox.containers import remove
 
         remove.forget(container, with_volumes=True)
+
+
+def note(container: ContainerRecord, action: str, **attributes: object) -> None:
+    """Add an event about the container."""
+    events.note(
+        "container",
+        action,
+        container.id,
+        container.name,
+        Image=container.image,
+        Attributes=container.labels,
+        **attributes,
+    )

@@ -40,7 +40,9 @@ def show(arguments: list[str], *, latest: bool) -> int:
     if store.status(container).state != "running":
         raise InUse(f'container "{container.name}" is not running: it has no processes')
     pids = runtime.members(state_module.read(store.runtime_root(), container.id))
-    if wanted and (wanted[0].startswith("-") or not all(word in _COLUMNS for text in wanted for word in text.split(","))):
+    if wanted and (
+        wanted[0].startswith("-") or not all(word in _COLUMNS for text in wanted for word in text.split(","))
+    ):
         return _with_ps(pids, wanted)
     names = [word for text in wanted for word in text.split(",")] or list(_DEFAULT)
     rows = [[_COLUMNS[name][1](process) for name in names] for process in _read(pids)]
@@ -55,7 +57,9 @@ def _with_ps(pids: list[int], options: list[str]) -> int:
     words = options if options[0].startswith("-") else [f"-{options[0]}", *options[1:]]
     selected = [word for word in words if word not in ("-e", "-A", "-ef", "aux", "-aux")]
     selected += ["-f"] if "-ef" in words else []
-    done = subprocess.run(["ps", *selected, "-p", ",".join(map(str, pids))], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["ps", *selected, "-p", ",".join(map(str, pids))], capture_output=True, text=True, check=False
+    )
     if done.returncode and done.stderr:
         raise UsageError(
             f"top {' '.join(options)}: {done.stderr.strip().splitlines()[0]}",
@@ -94,8 +98,10 @@ def _age(process: Shown) -> float:
 
 def _clock(seconds: float) -> str:
     whole = int(seconds)
-    return f"{whole // 3600}h{whole % 3600 // 60}m{whole % 60}s" if whole >= 3600 else (
-        f"{whole // 60}m{whole % 60}s" if whole >= 60 else f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
+    return (
+        f"{whole // 3600}h{whole % 3600 // 60}m{whole % 60}s"
+        if whole >= 3600
+        else (f"{whole // 60}m{whole % 60}s" if whole >= 60 else f"{seconds:.9f}".rstrip("0").rstrip(".") + "s")
     )
 
 
@@ -175,4 +181,3 @@ _COLUMNS: dict[str, tuple[str, Callable[[Shown], str]]] = {
     "vsz": ("VSZ", lambda process: str(int(process.stat[22]) // 1024)),
 }
 """podman-top(1)'s descriptors, but for those about labels."""
-

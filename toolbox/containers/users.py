@@ -60,9 +60,9 @@ def _lines(root_fd: int, path: str) -> list[list[str]]:
 
 def _account(lines: list[list[str]], wanted: str) -> list[str] | None:
     for fields in lines:
-        if (fields[0] == wanted or (wanted.isdecimal() and fields[2] == wanted)) and _is_id(fields[2]):
-            if _is_id(fields[3]):
-                return fields
+        named = fields[0] == wanted or (wanted.isdecimal() and fields[2] == wanted)
+        if named and _is_id(fields[2]) and _is_id(fields[3]):
+            return fields
     return None
 
 

@@ -27,7 +27,7 @@ def create(name: str | None, *, driver: str, ignore: bool, label: list[str] | No
     options = process_options.pairs(opt or (), "--opt")
     unknown = set(options) - {"type", "device", "o"}
     if unknown or any(options.values()):
-        raise UsageError(f'--opt {next(iter(sorted(options)))}: mounting something as a volume needs the real root')
+        raise UsageError(f"--opt {next(iter(sorted(options)))}: mounting something as a volume needs the real root")
     labels = process_options.pairs(label or (), "--label")
     anonymous = name is None
     made = volumes.create(name or os.urandom(32).hex(), labels=labels, existing=ignore, anonymous=anonymous)
@@ -152,7 +152,7 @@ def remove(names: list[str], *, all: bool, force: bool, time: str) -> int:  # no
                 )
             for user in users:
                 removal.remove_one(store.need(user), force=True, seconds=float(time or 10))
-            userns.run_mapped(lambda: volumes.remove(volume.name))
+            _remove(volume.name)
             print(volume.name)
         except PtbError as error:
             if failed is not None:
@@ -172,10 +172,13 @@ def prune(*, all: bool, force: bool, filters: list[str] | None) -> int:  # noqa:
             return 0
     for volume in _matching(volumes.everything(), filters or []):
         if not users_of(volume.name):
-            name = volume.name
-            userns.run_mapped(lambda name=name: volumes.remove(name))  # type: ignore[misc]
-            print(name)
+            _remove(volume.name)
+            print(volume.name)
     return 0
+
+
+def _remove(name: str) -> None:
+    userns.run_mapped(lambda: volumes.remove(name))
 
 
 def exists(name: str) -> int:

@@ -89,7 +89,9 @@ def add(
     for change in settings.changes:
         instructions.apply(config, change)
     host = oci.host_platform()
-    document = {key: value for key, value in base.items() if key not in ("id", "container", "container_config", "parent")}
+    document = {
+        key: value for key, value in base.items() if key not in ("id", "container", "container_config", "parent")
+    }
     document |= {
         "created": now,
         "architecture": settings.platform[1] or base.get("architecture") or host.architecture,

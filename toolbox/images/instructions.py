@@ -37,10 +37,10 @@ def apply(config: dict[str, Any], text: str) -> None:
     elif word == "LABEL":
         config["Labels"] = {**(config.get("Labels") or {}), **_pairs(rest, text)}
     elif word == "EXPOSE":
-        ports = {port if "/" in port else f"{port}/tcp": {} for port in rest.split()}
+        ports: dict[str, Any] = {port if "/" in port else f"{port}/tcp": {} for port in rest.split()}
         config["ExposedPorts"] = {**(config.get("ExposedPorts") or {}), **ports}
     elif word == "VOLUME":
-        config["Volumes"] = {**(config.get("Volumes") or {}), **dict.fromkeys(_words(rest) or rest.split(), {})}
+        config["Volumes"] = {**(config.get("Volumes") or {}), **{path: {} for path in _words(rest) or rest.split()}}
     elif word == "ONBUILD":
         config["OnBuild"] = [*(config.get("OnBuild") or ()), rest]
     elif word == "SHELL":
@@ -87,7 +87,12 @@ def _health(text: str, whole: str) -> dict[str, Any]:
 
     found: dict[str, Any] = {}
     words = text.split()
-    names = {"interval": "Interval", "timeout": "Timeout", "start-period": "StartPeriod", "start-interval": "StartInterval"}
+    names = {
+        "interval": "Interval",
+        "timeout": "Timeout",
+        "start-period": "StartPeriod",
+        "start-interval": "StartInterval",
+    }
     while words and words[0].startswith("--"):
         name, _equals, value = words.pop(0)[2:].partition("=")
         if name == "retries" and value.isdecimal():
