@@ -56,10 +56,13 @@ _STEADY = 10.0
 """Seconds after which a container that ran is no longer one that fails at once."""
 
 
-def spawn(plan: Plan, callbacks: Callbacks, who: Subordinates, maps: IdMaps) -> _socket.socket:
+def spawn(
+    plan: Plan, callbacks: Callbacks, who: Subordinates, maps: IdMaps, *, joined: int | None = None
+) -> _socket.socket:
     """Fork the monitor; returns a connection to it (see `attachment`), over which it says what failed.
 
-    The caller has one thread. Raises HostUnfit where there can be no user namespace.
+    With `joined`, a pidfd, it lives in the user namespace of that process, whose other namespaces a container can share
+    only so. The caller has one thread. Raises HostUnfit where there can be no user namespace.
     """
     here, there = attachment.pair()
 
@@ -69,7 +72,10 @@ def spawn(plan: Plan, callbacks: Callbacks, who: Subordinates, maps: IdMaps) -> 
         return _main(plan, callbacks, there)
 
     try:
-        userns.fork_with_maps(who, maps, child, flags=kernel.CLONE_NEWNS)
+        if joined is None:
+            userns.fork_with_maps(who, maps, child, flags=kernel.CLONE_NEWNS)
+        else:
+            userns.fork_joined(joined, child, flags=kernel.CLONE_NEWNS)
     finally:
         there.close()
     return here

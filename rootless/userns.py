@@ -106,6 +106,23 @@ def fork_with_maps(who: Subordinates, maps: IdMaps, child: Callable[[], int], *,
     return pid
 
 
+def fork_joined(user_namespace: int, child: Callable[[], int], *, flags: int = 0) -> int:
+    """Fork; `child` runs in the user namespace of the process that the pidfd means, with all capabilities there, and in
+    new namespaces of the kinds in `flags`. It keeps the caller's ids. Returns its process id. One thread only.
+    """
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 125
+    try:
+        kernel.setns(user_namespace, kernel.CLONE_NEWUSER)
+        if flags:
+            kernel.unshare(flags)
+        status = child()
+    finally:
+        os._exit(status)
+
+
 def fork_mapped(child: Callable[[], int], maps: IdMaps | None = None, *, flags: int = 0) -> int:
     """Fork; `child` runs as container root, with all capabilities, in a new user namespace with the default map.
 
@@ -150,16 +167,11 @@ def run_joined(user_namespace: int, task: Callable[[], None], *, meanwhile: Call
     """The same in the user namespace of the process that the pidfd means; the caller's other namespaces stay."""
 
     def fork(child: Callable[[], int]) -> int:
-        pid = os.fork()
-        if pid:
-            return pid
-        status = 125
-        try:
-            kernel.setns(user_namespace, kernel.CLONE_NEWUSER)
+        def as_root() -> int:
             become_root()
-            status = child()
-        finally:
-            os._exit(status)
+            return child()
+
+        return fork_joined(user_namespace, as_root)
 
     _run_in(fork, task, meanwhile)
 

@@ -61,11 +61,9 @@ def execute(
         preserve_fds=preserve_fds,
         keep_terminal=True,
     )
-    if not interactive or detach:
-        null = os.open("/dev/null", os.O_RDONLY)
-        if not terminal:
-            os.dup2(null, 0)
-        os.close(null)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for fd in (0, 1, 2) if detach else () if interactive or terminal else (0,):
+        os.dup2(null, fd)
     signals = None if detach else terminal_relay.catch_signals()
     try:
         pid, master = container_exec.start(request)

@@ -131,13 +131,14 @@ def _kernel_mounts(container: ContainerRecord) -> list[dict[str, Any]]:
         _bind("/proc", "/proc", "rbind", *_CONTAINED) if host_pid else _mount("/proc", "proc", *_CONTAINED),
         _mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
         _mount("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
-        _mount("/dev/mqueue", "mqueue", *_CONTAINED)
-        if _own(container.ipc)
-        else _bind("/dev/mqueue", "/dev/mqueue", "rbind", *_CONTAINED),
         _mount("/sys", "sysfs", *_CONTAINED, "rw" if privileged else "ro"),
         _mount("/sys/fs/cgroup", "cgroup", *_CONTAINED, "relatime", "rw" if privileged or container.systemd else "ro"),
     ]
-    if _own(container.ipc) or container.ipc.mode == "shareable":
+    if container.ipc.mode != "host":
+        mounts.append(_mount("/dev/mqueue", "mqueue", *_CONTAINED))
+    elif os.path.ismount("/dev/mqueue"):
+        mounts.append(_bind("/dev/mqueue", "/dev/mqueue", "rbind", *_CONTAINED))
+    if container.ipc.mode in ("private", "shareable", "none"):
         mounts.append(_mount("/dev/shm", "tmpfs", *_CONTAINED, "mode=1777", f"size={container.shm_size}"))  # noqa: S108
     elif container.ipc.mode == "host":
         mounts.append(_bind("/dev/shm", "/dev/shm", "rbind", "nosuid", "nodev", "noexec"))  # noqa: S108

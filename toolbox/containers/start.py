@@ -6,7 +6,7 @@ import _socket
 import os
 
 from rootless import attachment, errors, ids, kernel, monitor, runtime
-from rootless.errors import InUse, NotFound, PtbError
+from rootless.errors import InUse, NotFound, PtbError, UsageError
 from rootless.ids import IdMaps, Subordinates
 from rootless.monitor_plan import Callbacks, Plan
 from rootless.network.connection import Network
@@ -41,7 +41,32 @@ def begin(container: ContainerRecord, held: int) -> _socket.socket:
         running=lambda status: _running(container, status),
         ended=lambda status: _ended(container, status),
     )
-    return monitor.spawn(_plan(container, who), callbacks, who, maps)
+    joined = _user_namespace(container)
+    try:
+        return monitor.spawn(_plan(container, who), callbacks, who, maps, joined=joined)
+    finally:
+        if joined is not None:
+            os.close(joined)
+
+
+def _user_namespace(container: ContainerRecord) -> int | None:
+    """A pidfd of the container whose namespaces this one shares, and whose user namespace owns them; None for none.
+
+    Raises UsageError where two containers are asked for, NotFound where that one does not run.
+    """
+    shared = (container.network, container.pid, container.ipc, container.uts, container.cgroup)
+    owners = list(dict.fromkeys(choice.value for choice in shared if choice.mode == "container"))
+    if not owners:
+        return None
+    if len(owners) > 1:
+        raise UsageError(f'container "{container.name}" cannot share the namespaces of two containers at once')
+    other = store.need(owners[0])
+    pid = store.status(other).pid
+    if not pid:
+        raise NotFound(
+            f'container "{other.name}", whose namespaces are wanted, does not run', hint=f"ptb start {other.name}"
+        )
+    return os.pidfd_open(pid)
 
 
 def await_running(container: ContainerRecord, connection: _socket.socket) -> int:
