@@ -41,6 +41,8 @@ def begin(container: ContainerRecord, held: int) -> _socket.socket:
         running=lambda status: _running(container, status),
         ended=lambda status: _ended(container, status),
     )
+    if os.path.isdir(f"{store.runtime_root()}/{container.id}"):
+        oci_runtime.delete(store.runtime_root(), container.id, container.runtime)  # its monitor was killed
     joined = _user_namespace(container)
     try:
         return monitor.spawn(_plan(container, who), callbacks, who, maps, joined=joined)
