@@ -18,12 +18,11 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
 import _socket
-import fcntl
 import os
-import struct
 
 from rootless import channel, hooks, json_text, kernel, paths, process, procfs, rootfs, tty
 from rootless.errors import CommandNotRunnable, KernelError, PtbError
+from rootless.network.namespace import bring_loopback_up
 from rootless.record import record, replace
 
 TYPE_CHECKING = False
@@ -100,7 +99,7 @@ def _build(setup: Setup, parent: Channel) -> tuple[dict[str, object], int, int]:
     if spec.linux.namespaces.get("cgroup") == "":
         kernel.unshare(kernel.CLONE_NEWCGROUP)
     if spec.linux.namespaces.get("network") == "":
-        _bring_loopback_up()
+        bring_loopback_up()
     if spec.hostname:
         kernel.sethostname(spec.hostname)
     if spec.domainname:
@@ -182,17 +181,6 @@ def become_namespace_root(root: tuple[int, int], *, keep_groups: bool) -> None:
     os.setresuid(uid, uid, uid)
     permitted = kernel.permitted_capabilities()
     kernel.set_capabilities(permitted, permitted, 0)
-
-
-def _bring_loopback_up() -> None:
-    interface = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
-    try:
-        flags_get, flags_set, up = 0x8913, 0x8914, 0x1 | 0x40
-        request = struct.pack("16sH22x", b"lo", 0)
-        flags = struct.unpack("16sH22x", fcntl.ioctl(interface.fileno(), flags_get, request))[1]
-        fcntl.ioctl(interface.fileno(), flags_set, struct.pack("16sH22x", b"lo", flags | up))
-    finally:
-        interface.close()
 
 
 def _check_command(wanted: Process) -> None:

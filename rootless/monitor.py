@@ -112,6 +112,7 @@ class _Monitor:
         self.signals: list[int] = []
         self.listener: _socket.socket | None = None
         self.network: connection.Running | None = None
+        self.ports: tuple[tuple[str, int, int, str], ...] | None = None
         self.deadlines: dict[str, float] = {}
         self.container = -1
         self.slave = -1
@@ -124,7 +125,7 @@ class _Monitor:
         self.checks: Checks | None = None
         self.started = False
         _signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        for number in (_signal.SIGTERM, _signal.SIGCHLD, _signal.SIGUSR1):
+        for number in (_signal.SIGTERM, _signal.SIGUSR1):
             _signal.signal(number, lambda found, _frame: self.signals.append(found))
         for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGPIPE):
             _signal.signal(number, _signal.SIG_IGN)
@@ -135,7 +136,7 @@ class _Monitor:
         """Everything that lasts over restarts."""
         plan = self.plan
         os.makedirs(plan.runtime_directory, 0o700, exist_ok=True)
-        self.network = connection.start(plan.network)
+        self.network = connection.start(plan.network, plan.runtime_directory)
         if plan.overlay is not None:
             overlay.mount(plan.overlay, plan.rootfs)
         self.log = container_log.open_log(
@@ -317,9 +318,13 @@ class _Monitor:
     def _start(self, pid: int) -> None:
         assert self.network is not None  # noqa: S101 # set_up made it
         self._await_go()
-        ports = connection.publish(self.network, self.plan.network)
+        if self.ports is None:
+            self.ports = tuple(
+                (port.host_ip, port.host_port, port.container_port, port.protocol)
+                for port in connection.wait_ready(self.network)
+            )
         oci_runtime.start(self.plan.runtime_root, self.plan.id, self.plan.runtime)
-        status = self.status.running(pid, processes.start_time(pid) or 0, ports, self.network.address)
+        status = self.status.running(pid, processes.start_time(pid) or 0, self.ports, self.network.address)
         if self.plan.health is not None:
             self.checks = Checks(self.plan.health, self.plan.runtime_root, self.plan.id)
             status = self.checks.begin(status)
@@ -404,13 +409,6 @@ class _Monitor:
             number = self.signals.pop(0)
             if number == _signal.SIGTERM:
                 self._stop(self.plan.stop_signal, self.plan.stop_timeout)
-            elif number == _signal.SIGCHLD:
-                self._reap_others()
-
-    def _reap_others(self) -> None:
-        """Helpers that ended; the container's first process, the warden and a health check are waited for by name."""
-        if self.network is not None:
-            connection.reap(self.network)
 
     def _handle_deadlines(self) -> None:
         now = time.monotonic()

@@ -10,6 +10,7 @@ import os
 from rootless import paths as confined
 from rootless.errors import NotFound
 from rootless.network import hosts
+from rootless.network.hosts import Names, Resolver
 from toolbox import __version__
 from toolbox.containers import store
 
@@ -33,18 +34,19 @@ def mounts(container: ContainerRecord, directory: str, root_fd: int, network: Ru
         found = [_bind(f"{place}/{name}", f"/etc/{name}") for name in shared]
     else:
         found = []
-        texts["/etc/resolv.conf"] = hosts.resolv_conf(
-            network,
-            servers=container.network.dns,
-            search=container.network.dns_search,
-            options=container.network.dns_options,
-        )
-        if container.network.write_hosts:
-            texts["/etc/hosts"] = hosts.hosts(
-                network,
-                names=(container.hostname, container.name),
-                extra=container.network.add_hosts,
+        choice = container.network
+        if choice.dns != ("none",):
+            texts["/etc/resolv.conf"] = hosts.resolv_conf(
+                hosts.host_resolv_conf(private=network.private),
+                Resolver(choice.dns, choice.dns_search, choice.dns_options),
+                forwarder=network.resolver,
+                private=network.private,
+                ipv6=network.ipv6,
             )
+        if choice.write_hosts:
+            own = Names(network.address or "127.0.1.1", (container.hostname, container.name))
+            added = hosts.parse_added(choice.add_hosts, network.host)
+            texts["/etc/hosts"] = hosts.hosts(_host_file(), (own,), added, network.host)
     if container.uts.mode == "private":
         texts["/etc/hostname"] = container.hostname + "\n"
     for target, text in texts.items():
@@ -54,6 +56,14 @@ def mounts(container: ContainerRecord, directory: str, root_fd: int, network: Ru
             os.close(confined.make_directories(root_fd, "/run"))
         found.append(_bind(path, target))
     return found
+
+
+def _host_file() -> str:
+    try:
+        with open("/etc/hosts", encoding="utf-8", errors="surrogateescape") as stream:
+            return stream.read()
+    except OSError:
+        return ""
 
 
 def _write(path: str, text: str) -> None:

@@ -9,7 +9,9 @@ from rootless import attachment, errors, ids, kernel, monitor, runtime
 from rootless.errors import InUse, NotFound, PtbError, UsageError
 from rootless.ids import IdMaps, Subordinates
 from rootless.monitor_plan import Callbacks, Plan
+from rootless.network import connection
 from rootless.network.connection import Network
+from rootless.network.ports import PublishedPort
 from rootless.overlay import Overlay
 from toolbox import paths
 from toolbox.containers import events, files, specgen, store
@@ -43,9 +45,11 @@ def begin(container: ContainerRecord, held: int) -> _socket.socket:
     )
     if os.path.isdir(f"{store.runtime_root()}/{container.id}"):
         oci_runtime.delete(store.runtime_root(), container.id, container.runtime)  # its monitor was killed
+    plan = _plan(container, who)
+    connection.check(plan.network)
     joined = _user_namespace(container)
     try:
-        return monitor.spawn(_plan(container, who), callbacks, who, maps, joined=joined)
+        return monitor.spawn(plan, callbacks, who, maps, joined=joined)
     finally:
         if joined is not None:
             os.close(joined)
@@ -156,7 +160,10 @@ def _network(container: ContainerRecord) -> Network:
     choice = container.network
     if choice.mode == "container":
         return Network("path", files.namespace_of(choice.value, "network"))
-    return Network(choice.mode, choice.value)
+    ports = tuple(
+        PublishedPort(port.host_ip, port.host_port, port.container_port, port.protocol) for port in choice.publish
+    )
+    return Network(choice.mode, choice.value, ",".join(choice.options), ports)
 
 
 # --- in the monitor ---
