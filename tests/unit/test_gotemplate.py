@@ -208,7 +208,7 @@ def test_nothing_but_a_usage_error_comes_of_garbage(text: str) -> None:
 
 
 def test_it_imports_little() -> None:
-    code = "import sys, toolbox.gotemplate; print(*sys.modules)"
+    code = "import sys, toolbox.listing, toolbox.listing_templates; print(*sys.modules)"
     modules = subprocess.run(
         [sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
