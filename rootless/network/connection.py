@@ -74,7 +74,14 @@ def start(network: Network, directory: str) -> Running:
         asked = pasta.parse(network.options)
         helper = pasta.start(fd, asked, network.ports, place)
         own = hosts.first_address()
-        return Running(path, private=True, address=own, host=pasta.host_address(asked), resolver=pasta.name_server(asked), helper=helper)
+        return Running(
+            path,
+            private=True,
+            address=own,
+            host=pasta.host_address(asked),
+            resolver=pasta.name_server(asked),
+            helper=helper,
+        )
     options = slirp.parse(network.options)
     helper = slirp.start(fd, options, network.ports, place)
     known = slirp.addresses(options)

@@ -168,8 +168,39 @@ def busybox_layer(*applets: str) -> Filling:
 
 TOOLS = (
     *("awk", "cat", "chmod", "chown", "cp", "cut", "date", "dd", "df", "du", "echo", "env", "false", "find", "grep"),
-    *("head", "hostname", "httpd", "id", "ip", "kill", "ln", "ls", "mkdir", "mount", "mv", "nc", "nslookup", "ping", "printf"),
-    *("ps", "pwd", "readlink", "rm", "sed", "seq", "setsid", "sh", "sha256sum", "sleep", "sort", "stat", "stty", "sync"),
+    *(
+        "head",
+        "hostname",
+        "httpd",
+        "id",
+        "ip",
+        "kill",
+        "ln",
+        "ls",
+        "mkdir",
+        "mount",
+        "mv",
+        "nc",
+        "nslookup",
+        "ping",
+        "printf",
+    ),
+    *(
+        "ps",
+        "pwd",
+        "readlink",
+        "rm",
+        "sed",
+        "seq",
+        "setsid",
+        "sh",
+        "sha256sum",
+        "sleep",
+        "sort",
+        "stat",
+        "stty",
+        "sync",
+    ),
     *("tail", "tar", "tee", "test", "touch", "tr", "true", "tty", "uname", "usleep", "vi", "wc", "wget", "yes"),
 )
 """Applets of busybox for containers that run scripts."""
@@ -179,7 +210,14 @@ def base_layer() -> Filling:
     """The directories and the accounts of a small distribution."""
 
     def fill(archive: tarfile.TarFile) -> None:
-        for name, mode in (("etc", 0o755), ("home", 0o755), ("root", 0o700), ("tmp", 0o1777), ("run", 0o755), ("var", 0o755)):
+        for name, mode in (
+            ("etc", 0o755),
+            ("home", 0o755),
+            ("root", 0o700),
+            ("tmp", 0o1777),
+            ("run", 0o755),
+            ("var", 0o755),
+        ):
             add_directory(archive, name, mode)
         add_file(archive, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")
         add_file(archive, "etc/group", b"root:x:0:\nwheel:x:10:user\nuser:x:1000:\n")

@@ -60,7 +60,9 @@ def test_a_killed_first_process(engine: Engine) -> None:
 
 
 def test_a_killed_cli_leaves_an_attached_container_running(engine: Engine) -> None:
-    process = engine.account.start("run", "--name", "box", "--network", "none", engine.image, "sh", "-c", "echo up; sleep 1000")
+    process = engine.account.start(
+        "run", "--name", "box", "--network", "none", engine.image, "sh", "-c", "echo up; sleep 1000"
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     process.kill()
@@ -122,7 +124,12 @@ def test_many_at_once(engine: Engine) -> None:
 def test_two_that_remove_start_and_stop_one_container(engine: Engine) -> None:
     engine.detached(engine.image, "sleep", "1000", name="box")
     with ThreadPoolExecutor(4) as pool:
-        verbs = [("stop", "-t", "0", "box"), ("start", "box"), ("restart", "-t", "0", "box"), ("stop", "-t", "0", "box")]
+        verbs = [
+            ("stop", "-t", "0", "box"),
+            ("start", "box"),
+            ("restart", "-t", "0", "box"),
+            ("stop", "-t", "0", "box"),
+        ]
         for result in pool.map(lambda verb: engine(*verb), verbs):
             assert result.status in (0, 125)
     engine.ok("rm", "-f", "box")

@@ -81,7 +81,9 @@ def test_links_in_a_container_lead_nowhere_else(engine: Engine, tmp_path: Path) 
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret").write_text("secret")
-    script = f"ln -s {outside} /out; ln -s / /root-of-all; ln -s {outside}/secret /file; mkdir -p {outside}; exec sleep 1000"
+    script = (
+        f"ln -s {outside} /out; ln -s / /root-of-all; ln -s {outside}/secret /file; mkdir -p {outside}; exec sleep 1000"
+    )
     engine.detached(engine.image, "sh", "-c", script, name="evil")
     engine.ok("exec", "evil", "sh", "-c", f"until test -d {outside}; do usleep 10000; done")
     (tmp_path / "in").write_text("in")
@@ -118,7 +120,9 @@ def test_diff(engine: Engine) -> None:
 
 @pytest.mark.parametrize("running", [True, False])
 def test_commit(engine: Engine, running: bool) -> None:
-    script = "echo made >/made; rm /etc/group; chown 1000:10 /home; ln /made /second; mkfifo /f 2>/dev/null; exec sleep 1000"
+    script = (
+        "echo made >/made; rm /etc/group; chown 1000:10 /home; ln /made /second; mkfifo /f 2>/dev/null; exec sleep 1000"
+    )
     engine.detached("-e", "KEEP=1", engine.image, "sh", "-c", script, name="box")
     engine.ok("exec", "box", "sh", "-c", "until test -e /second; do usleep 10000; done")
     if not running:
@@ -127,20 +131,36 @@ def test_commit(engine: Engine, running: bool) -> None:
     identity = engine.ok("commit", "-q", *changes, "-m", "message", "-a", "me", "box", "made:1").strip()
     assert engine.run("localhost/made:1").stdout == "made\n"
     said = engine.run("made:1", "sh", "-c", "id -u; echo $KEEP$NEW; ls /etc; stat -c '%u:%g' /home; stat -c %h /made")
-    assert said.stdout.split() == ["1000", "12", "hostname", "hosts", "passwd", "resolv.conf", "1000:10", "2"], said.stderr
+    assert said.stdout.split() == ["1000", "12", "hostname", "hosts", "passwd", "resolv.conf", "1000:10", "2"], (
+        said.stderr
+    )
     document = json.loads(engine.ok("inspect", "made:1"))[0]
     assert document["Id"] == identity
     assert (document["Labels"], document["Author"], document["Comment"]) == ({"a": "b"}, "me", "message")
     assert engine("commit", "-c", "RUN x", "box", "bad").status == 125
     engine.ok("rm", "-f", "-t", "0", "box")
-    again = engine.ok("run", "--name", "two", "--network", "none", "-u", "0", "made:1", "sh", "-c", "echo more >/more; cat /made")
+    again = engine.ok(
+        "run", "--name", "two", "--network", "none", "-u", "0", "made:1", "sh", "-c", "echo more >/more; cat /made"
+    )
     assert again == "made\n"
     engine.ok("commit", "two", "made:2")
     assert engine.run("made:2", "sh", "-c", "cat /made /more").stdout == "made\nmore\n"
 
 
 def test_export_and_import(engine: Engine, tmp_path: Path) -> None:
-    engine("run", "--name", "box", "--network", "none", "-v", "v:/vol", engine.image, "sh", "-c", "echo x >/vol/x; echo y >/y; rm /etc/group")
+    engine(
+        "run",
+        "--name",
+        "box",
+        "--network",
+        "none",
+        "-v",
+        "v:/vol",
+        engine.image,
+        "sh",
+        "-c",
+        "echo x >/vol/x; echo y >/y; rm /etc/group",
+    )
     engine.ok("export", "-o", str(tmp_path / "all.tar"), "box")
     with tarfile.open(tmp_path / "all.tar") as archive:
         names = archive.getnames()
@@ -192,13 +212,28 @@ def test_volumes(engine: Engine, tmp_path: Path) -> None:
 def test_mounts_by_the_long_option(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "f").write_text("f\n")
     said = engine.run(
-        *("--mount", f"type=bind,src={tmp_path},dst=/b,ro", "--mount", "type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=0700"),
+        *(
+            "--mount",
+            f"type=bind,src={tmp_path},dst=/b,ro",
+            "--mount",
+            "type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=0700",
+        ),
         *("--mount", "type=volume,src=vol,dst=/v", "--tmpfs", "/s:size=64k", engine.image),
-        *("sh", "-c", "cat /b/f; stat -c %a /t; touch /v/x; dd if=/dev/zero of=/s/big bs=1k count=100 2>&1 | tail -1; ls /v"),
+        *(
+            "sh",
+            "-c",
+            "cat /b/f; stat -c %a /t; touch /v/x; dd if=/dev/zero of=/s/big bs=1k count=100 2>&1 | tail -1; ls /v",
+        ),
     )
     assert said.stdout.split()[:2] == ["f", "700"], said.stderr
     assert said.stdout.split()[-1] == "x"
     engine.ok("volume", "rm", "vol")
-    for wrong in ("type=bind,src=/no/such,dst=/x", "type=odd,dst=/x", "dst=relative", "type=bind,dst=/x", "colour=red,dst=/x"):
+    for wrong in (
+        "type=bind,src=/no/such,dst=/x",
+        "type=odd,dst=/x",
+        "dst=relative",
+        "type=bind,dst=/x",
+        "colour=red,dst=/x",
+    ):
         assert engine("run", "--mount", wrong, engine.image, "true").status == 125, wrong
     assert engine("run", "-v", "a:/x", "-v", "b:/x", engine.image, "true").status == 125

@@ -23,7 +23,12 @@ def terminal(engine: Engine) -> Iterator[Terminal]:
     def open_terminal(*arguments: str) -> pexpect.spawn:
         words = [*engine.account.command.split(), *arguments]
         child = pexpect.spawn(
-            words[0], words[1:], env=engine.account.environ, cwd=str(engine.account.home), dimensions=(30, 100), timeout=60
+            words[0],
+            words[1:],
+            env=engine.account.environ,
+            cwd=str(engine.account.home),
+            dimensions=(30, 100),
+            timeout=60,
         )
         opened.append(child)
         return child
@@ -96,7 +101,9 @@ def test_the_terminal_is_restored(engine: Engine) -> None:
 
 
 def test_a_terminal_that_is_closed(engine: Engine, terminal: Terminal) -> None:
-    child = terminal("run", "-it", "--name", "t", "--network", "none", engine.image, "sh", "-c", "trap '' HUP; echo up; sleep 1000")
+    child = terminal(
+        "run", "-it", "--name", "t", "--network", "none", engine.image, "sh", "-c", "trap '' HUP; echo up; sleep 1000"
+    )
     child.expect("up")
     child.close(force=True)
     assert engine.state("t") == "running"
@@ -115,7 +122,19 @@ def test_exec_in_a_terminal(engine: Engine, terminal: Terminal) -> None:
 
 
 def test_attach_to_pipes(engine: Engine) -> None:
-    engine.ok("run", "-d", "-i", "--name", "t", "--network", "none", engine.image, "sh", "-c", "while read x; do echo got $x; done")
+    engine.ok(
+        "run",
+        "-d",
+        "-i",
+        "--name",
+        "t",
+        "--network",
+        "none",
+        engine.image,
+        "sh",
+        "-c",
+        "while read x; do echo got $x; done",
+    )
     process = subprocess.Popen(
         [*engine.account.command.split(), "attach", "t"],
         env=engine.account.environ,

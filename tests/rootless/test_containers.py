@@ -73,7 +73,9 @@ def test_env_files_and_labels(engine: Engine, tmp_path: Path) -> None:
 
 
 def test_isolation_by_default(engine: Engine) -> None:
-    script = "grep CapEff /proc/self/status; grep Seccomp: /proc/self/status; ls /dev; ls /proc/self/fd; cat /proc/kcore"
+    script = (
+        "grep CapEff /proc/self/status; grep Seccomp: /proc/self/status; ls /dev; ls /proc/self/fd; cat /proc/kcore"
+    )
     said = engine.run(engine.image, "sh", "-c", script)
     words = said.stdout.split()
     assert words[1] == "00000000800405fb"
@@ -92,7 +94,9 @@ def test_capabilities_privileges_and_masks(engine: Engine) -> None:
     assert engine.run("--cap-drop", "ALL", engine.image, "sh", "-c", held).stdout == "0000000000000000\n"
     assert engine.run("--cap-drop", "all", "--cap-add", "chown", engine.image, "sh", "-c", held).stdout == f"{1:016x}\n"
     assert engine.run("-u", "1000", engine.image, "sh", "-c", held).stdout == "0000000000000000\n"
-    privileged = engine.run("--privileged", engine.image, "sh", "-c", f"{held}; grep Seccomp: /proc/self/status | cut -f2")
+    privileged = engine.run(
+        "--privileged", engine.image, "sh", "-c", f"{held}; grep Seccomp: /proc/self/status | cut -f2"
+    )
     assert privileged.stdout.splitlines()[0].endswith("ffffffff")
     assert privileged.stdout.splitlines()[1] == "0"
     nnp = engine.run("--security-opt", "no-new-privileges", engine.image, "grep", "NoNewPrivs", "/proc/self/status")
@@ -147,7 +151,13 @@ def test_the_life_of_a_container(engine: Engine) -> None:
 
 def test_stop_signals_first_and_kills_at_last(engine: Engine) -> None:
     engine.detached(
-        "--stop-signal", "USR1", engine.image, "sh", "-c", "trap 'exit 9' USR1; while :; do sleep 0.1; done", name="kind"
+        "--stop-signal",
+        "USR1",
+        engine.image,
+        "sh",
+        "-c",
+        "trap 'exit 9' USR1; while :; do sleep 0.1; done",
+        name="kind",
     )
     engine.ok("stop", "kind")
     assert engine.inspect("kind")["State"]["ExitCode"] == 9
@@ -228,7 +238,9 @@ def test_health_checks(engine: Engine) -> None:
 
 def test_exec(engine: Engine) -> None:
     engine.detached("-e", "A=1", "-w", "/tmp", engine.image, "sleep", "1000", name="box")
-    said = engine("exec", "-i", "-e", "B=2", "-w", "/etc", "box", "sh", "-c", "cat; pwd; echo $A$B; exit 5", input="in ")
+    said = engine(
+        "exec", "-i", "-e", "B=2", "-w", "/etc", "box", "sh", "-c", "cat; pwd; echo $A$B; exit 5", input="in "
+    )
     assert (said.status, said.stdout) == (5, "in /etc\n12\n")
     assert engine("exec", "box", "nothing").status == 127
     assert engine.ok("exec", "-u", "1000:10", "box", "sh", "-c", "id -u; id -g") == "1000\n10\n"
