@@ -102,7 +102,7 @@ def wait_ready(running: Running) -> tuple[PublishedPort, ...]:
     helper = running.helper
     if helper is None:
         return ()
-    return (pasta if helper.program == "pasta" else slirp).wait_ready(helper)
+    return pasta.wait_ready(helper) if helper.program == "pasta" else slirp.wait_ready(helper)
 
 
 def stop(running: Running) -> None:

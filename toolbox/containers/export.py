@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 
 from fuse_overlay import tarwrite
 from rootless.errors import NotFound, PtbError, UsageError
@@ -68,14 +69,29 @@ def import_image(
     return 0
 
 
-def _opened(source: str):  # type: ignore[no-untyped-def] # noqa: ANN202 # a file or an answer of the HTTP client's
+def _opened(source: str) -> BinaryIO:
+    """The archive at a path, a URL, or "-". Raises NotFound, RegistryError."""
     if source == "-":
         return open(0, "rb", closefd=False)
     if source.startswith(("http://", "https://")):
-        from toolbox.registry import transport
-
-        return transport.download(source)
+        return _download(source)
     try:
         return open(source, "rb")
     except OSError as error:
         raise NotFound(f'"{source}": {error.strerror}') from error
+
+
+def _download(url: str) -> BinaryIO:
+    import threading
+
+    from toolbox.registry.transport import Patience, Transport
+
+    answer = Transport(Patience(), threading.Event()).send("GET", url, {}, verify=True)
+    if answer.status != 200:
+        answer.close()
+        raise NotFound(f'"{url}": the server answers {answer.status}')
+    file = tempfile.TemporaryFile()
+    for chunk in answer.chunks():
+        file.write(chunk)
+    file.seek(0)
+    return file

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from rootless import status as status_module
+from rootless import processes
 from rootless.errors import UsageError
 from toolbox.containers import log_reader, sizes, store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from toolbox.containers.log_reader import LogLine
     from toolbox.containers.record import ContainerRecord
 
 
@@ -29,34 +32,45 @@ def show(
     count = None if tail in ("", "all", "-1") else _number(tail)
     if follow and len(containers) > 1:
         raise UsageError("--follow takes one container")
-    for container in containers:
+    for index, container in enumerate(containers):
         if container.log.driver == "none":
             raise UsageError(
                 f'container "{container.name}" keeps no output: it was made with --log-driver none',
-                hint="ptb attach shows what is to come",
+                hint=f"ptb attach {container.name} shows what is to come",
             )
-        log_reader.show(
-            container_lines(container, count, since, until, follow=follow),
-            timestamps=timestamps,
-            name=container.name if names_in_log or len(containers) > 1 else "",
-            color=color,
+        lines = _lines(
+            container,
+            count,
+            sizes.moment(since) if since else None,
+            sizes.moment(until) if until else None,
+            follow=follow,
         )
+        name = container.name if names_in_log or len(containers) > 1 else ""
+        log_reader.show(lines, timestamps=timestamps, name=name, color=index if color else None)
     return 0
 
 
-def container_lines(container: ContainerRecord, count: int | None, since: str, until: str, *, follow: bool):  # type: ignore[no-untyped-def] # noqa: ANN201
-    """The lines that are asked for, and with `follow` those that come."""
-    directory = store.directory(container.id)
-    return log_reader.lines(
+def _lines(
+    container: ContainerRecord, count: int | None, since: float | None, until: float | None, *, follow: bool
+) -> Iterator[LogLine]:
+    directory, driver = store.directory(container.id), container.log.driver
+    if not follow:
+        return log_reader.read(directory, driver, tail=count, since=since, until=until, identity=container.id)
+    status = store.status(container)
+    monitor = processes.open_process(status.monitor, status.monitor_started) if status.monitor else None
+
+    def alive() -> bool:
+        return store.status(container).state in ("running", "starting", "restarting")
+
+    return log_reader.follow(
         directory,
-        container.log.driver,
-        identity=container.id,
+        driver,
+        alive,
         tail=count,
-        since=sizes.moment(since) if since else None,
-        until=sizes.moment(until) if until else None,
-        follow=(lambda: status_module.load(directory).state in ("running", "starting", "restarting"))
-        if follow
-        else None,
+        since=since,
+        until=until,
+        identity=container.id,
+        wake=-1 if monitor is None else monitor,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import _socket
 import os
 
-from rootless import attachment, errors, ids, kernel, monitor, runtime
+from rootless import attachment, errors, ids, kernel, monitor, oci_runtime, runtime
 from rootless.errors import InUse, NotFound, PtbError, UsageError
 from rootless.ids import IdMaps, Subordinates
 from rootless.monitor_plan import Callbacks, Plan

@@ -68,7 +68,8 @@ def collect() -> None:
     with stored.removing_layers() as alone:
         if not alone:
             return
-        used = {diff_id for one in (*boxes.all_records(), *containers.everything()) for diff_id in one.layers}
+        used = {diff_id for box in boxes.all_records() for diff_id in box.layers}
+        used.update(diff_id for container in containers.everything() for diff_id in container.layers)
         for item in stored.everything():
             if item.image is not None:
                 used.update(item.image.config.diff_ids)
