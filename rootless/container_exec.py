@@ -84,14 +84,27 @@ def start(request: ExecRequest) -> tuple[int, int]:
         pid = int(here.expect("forked"))
         master = _accompany(here, request, pid)
     except BaseException:
+        pid = pid if pid > 0 else _late_pid(here)
         if pid > 0:
             os.kill(pid, 9)
             os.waitpid(pid, 0)
         raise
     finally:
         os.close(init)
+        os.close(around.proc_fd)
         here.close()
     return pid, master
+
+
+def _late_pid(here: Channel) -> int:
+    """The pid of a process that said what failed before its forker said that there is one; -1 where there is none."""
+    while True:
+        try:
+            word, text, _descriptor = here.receive()
+        except PtbError:
+            continue
+        if word in ("forked", ""):
+            return int(text) if word else -1
 
 
 def _accompany(here: Channel, request: ExecRequest, pid: int) -> int:

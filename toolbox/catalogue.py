@@ -29,6 +29,7 @@ COMMANDS = {
         f"volume {name}": ("toolbox.commands.volumes", f"volume_{name}")
         for name in ("create", "ls", "inspect", "rm", "prune", "exists")
     },
+    **{f"secret {name}": ("toolbox.commands.secrets", name) for name in ("create", "ls", "inspect", "rm", "exists")},
     "toolbox create": ("toolbox.commands.toolbx", "create"),
     "toolbox enter": ("toolbox.commands.toolbx", "enter"),
     "toolbox run": ("toolbox.commands.toolbx", "run"),
@@ -43,6 +44,7 @@ ALIASES = {"ls": "list", "umount": "unmount"}
 GROUPS = {
     "container": "The commands about containers once more, as docker and podman group them",
     "healthcheck": "Containers' health",
+    "secret": "Secrets: what containers get to know and nobody else",
     "toolbox": "The same boxes, spelled as toolbox's users know them: alias toolbox='ptb toolbox'",
     "volume": "Volumes: directories that outlive the containers that use them",
 }

@@ -12,6 +12,7 @@ import pytest
 
 from tests.rootless.containers import Engine
 
+RUN_IT = ("run", "-it", "--name", "t", "--network", "none")
 Terminal = Callable[..., pexpect.spawn]
 
 
@@ -101,9 +102,7 @@ def test_the_terminal_is_restored(engine: Engine) -> None:
 
 
 def test_a_terminal_that_is_closed(engine: Engine, terminal: Terminal) -> None:
-    child = terminal(
-        "run", "-it", "--name", "t", "--network", "none", engine.image, "sh", "-c", "trap '' HUP; echo up; sleep 1000"
-    )
+    child = terminal(*RUN_IT, engine.image, "sh", "-c", "trap '' HUP; echo up; sleep 1000")
     child.expect("up")
     child.close(force=True)
     assert engine.state("t") == "running"

@@ -18,6 +18,7 @@ from toolbox.containers import (
     ports,
     process_options,
     resource_options,
+    secrets,
     security_options,
     sizes,
     store,
@@ -81,6 +82,8 @@ def _pull(given: Given) -> None:
         raise NotFound(f'image "{given["image"]}" is not here', hint=f"ptb pull {given['image']}")
     from toolbox.images import pull
 
+    if given.get("authfile"):
+        os.environ["REGISTRY_AUTH_FILE"] = os.path.abspath(given["authfile"])
     platform = given.get("platform") or ""
     if not platform and (given.get("arch") or given.get("os") or given.get("variant")):
         from fuse_overlay import oci
@@ -164,6 +167,7 @@ def _record(given: Given, image: Given) -> ContainerRecord:
     if ids.mode == "keep-id" and not given.get("user"):
         user = f"{os.getuid() if ids.uid < 0 else ids.uid}:{os.getgid() if ids.gid < 0 else ids.gid}"
     open_stdin = bool(given.get("interactive"))
+    systemd = _wants_systemd(given.get("systemd") or "true", (*entry_point, *command))
     return ContainerRecord(
         id=identity,
         name=given.get("name") or _invent_name(),
@@ -208,12 +212,12 @@ def _record(given: Given, image: Given) -> ContainerRecord:
         time_zone=given.get("tz") or "",
         oom_score=resource_options.optional_integer(given.get("oom_score_adj") or "", "--oom-score-adj", -1000, 1000),
         init=bool(given.get("init")),
-        systemd=_wants_systemd(given.get("systemd") or "true", (*entry_point, *command)),
+        systemd=systemd,
         cgroups=given.get("cgroups") or "enabled",
         cgroup_parent=given.get("cgroup_parent") or "",
         log=_log(given),
         restart=_restart(given),
-        stop_signal=_stop_signal(given, config),
+        stop_signal=_stop_signal(given, config, systemd=systemd),
         stop_timeout=float(
             resource_options.optional_integer(given.get("stop_timeout") or "10", "--stop-timeout", -1, 10**6) or 0
         ),
@@ -225,6 +229,7 @@ def _record(given: Given, image: Given) -> ContainerRecord:
         id_file=os.path.abspath(given["cidfile"]) if given.get("cidfile") else "",
         sd_notify=_sd_notify(given.get("sdnotify") or "container"),
         preserve_fds=given.get("preserve_fds") or 0,
+        secrets=secrets.parse(given.get("secret") or ()),
         pid=namespaces["pid"],
         ipc=namespaces["ipc"],
         uts=namespaces["uts"],
@@ -324,8 +329,8 @@ def _restart(given: Given) -> Any:
     return policy
 
 
-def _stop_signal(given: Given, config: Given) -> str:
-    name = given.get("stop_signal") or config.get("StopSignal") or "TERM"
+def _stop_signal(given: Given, config: Given, *, systemd: bool) -> str:
+    name = given.get("stop_signal") or config.get("StopSignal") or ("RTMIN+3" if systemd else "TERM")
     runtime.signal_number(name)
     return str(name)
 

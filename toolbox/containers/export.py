@@ -11,6 +11,10 @@ from rootless.errors import NotFound, PtbError, UsageError
 from toolbox.containers import filesystem, store
 
 TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+TYPE_CHECKING = False
 
 
 def export(name: str, *, output: str) -> int:
@@ -90,7 +94,7 @@ def _download(url: str) -> BinaryIO:
     if answer.status != 200:
         answer.close()
         raise NotFound(f'"{url}": the server answers {answer.status}')
-    file = tempfile.TemporaryFile()
+    file = tempfile.TemporaryFile()  # noqa: SIM115 # the caller closes it
     for chunk in answer.chunks():
         file.write(chunk)
     file.seek(0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from rootless import default_spec, seccomp_default, spec
-from toolbox.containers import files, users, volumes
+from toolbox.containers import devices, files, secrets, users, volumes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,10 +33,13 @@ def document(container: ContainerRecord, directory: str, rootfs: str, network: R
     root = os.open(rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         user = users.resolve(root, container.user, container.groups)
+        if container.ids.mode == "keep-id":
+            users.add_account(root, user)
         mounts = [
             *_kernel_mounts(container),
+            *devices.mounts(container),
             *files.mounts(container, directory, root, network),
-            *volumes.mounts(container, root),
+            *volumes.mounts(container, directory, root, user),
         ]
     finally:
         os.close(root)
@@ -50,9 +53,14 @@ def document(container: ContainerRecord, directory: str, rootfs: str, network: R
         "root": {"path": rootfs, "readonly": container.read_only},
         **({"hostname": container.hostname} if container.hostname and _own(container.uts) else {}),
         "mounts": kept,
-        "annotations": dict(container.annotations),
+        "annotations": _annotations(container),
         "linux": _linux(container, network),
     }
+
+
+def _annotations(container: ContainerRecord) -> dict[str, str]:
+    kept = {"run.oci.keep_original_groups": "1"} if "keep-groups" in container.groups else {}
+    return {**container.annotations, **kept}
 
 
 def _own(namespace: Any) -> bool:
@@ -95,23 +103,12 @@ def environment(container: ContainerRecord, user: users.User) -> list[str]:
     found = {"PATH": PATH, "container": "podman"}
     if container.terminal:
         found["TERM"] = "xterm"
-    for entry in container.environment:
+    for entry in (*container.environment, *secrets.variables(container.secrets)):
         name, _equals, value = entry.partition("=")
         found[name] = value
     found.setdefault("HOSTNAME", container.hostname or os.uname().nodename)
     found.setdefault("HOME", user.home)
-    if container.time_zone and "TZ" not in found:
-        found["TZ"] = _zone(container.time_zone)
     return [f"{name}={value}" for name, value in found.items()]
-
-
-def _zone(name: str) -> str:
-    if name != "local":
-        return name
-    try:
-        return os.readlink("/etc/localtime").partition("zoneinfo/")[2] or "UTC"
-    except OSError:
-        return "UTC"
 
 
 def _capabilities(container: ContainerRecord, user: users.User) -> dict[str, list[str]]:
@@ -142,7 +139,10 @@ def _kernel_mounts(container: ContainerRecord) -> list[dict[str, Any]]:
         mounts.append(_mount("/dev/shm", "tmpfs", *_CONTAINED, "mode=1777", f"size={container.shm_size}"))  # noqa: S108
     elif container.ipc.mode == "host":
         mounts.append(_bind("/dev/shm", "/dev/shm", "rbind", "nosuid", "nodev", "noexec"))  # noqa: S108
-    if container.read_only and container.read_only_tmpfs:
+    if container.systemd:
+        for target in ("/run", "/run/lock", "/tmp", "/var/log/journal"):  # noqa: S108 # in the container
+            mounts.append(_mount(target, "tmpfs", "nosuid", "nodev", "mode=1777" if target == "/tmp" else "mode=755"))  # noqa: S108
+    elif container.read_only and container.read_only_tmpfs:
         for target in ("/run", "/tmp", "/var/tmp"):  # noqa: S108 # in the container
             mounts.append(_mount(target, "tmpfs", "nosuid", "nodev", "mode=1777", "tmpcopyup"))
     return mounts
