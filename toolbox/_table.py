@@ -1111,7 +1111,17 @@ COMMANDS: dict[str, Command] = {
         },
     ),
     'version': (
-        'Print the version.',
+        "Print the version; with --format as podman's clients read it.",
+        False,
+        False,
+        (),
+        {
+            '--format': ('format', 'text'),
+            '-f': ('format', 'text'),
+        },
+    ),
+    'system migrate': (
+        "Do nothing: nothing that ptb keeps has to be migrated (podman's clients call it after an upgrade).",
         False,
         False,
         (),

@@ -37,6 +37,7 @@ COMMANDS = {
     "toolbox rm": ("toolbox.commands.toolbx", "remove"),
     "toolbox rmi": ("toolbox.commands.toolbx", "remove_images"),
     "version": ("toolbox.commands.version", "version"),
+    "system migrate": ("toolbox.commands.version", "migrate"),
 }
 
 ALIASES = {"ls": "list", "umount": "unmount"}
@@ -45,6 +46,7 @@ GROUPS = {
     "container": "The commands about containers once more, as docker and podman group them",
     "healthcheck": "Containers' health",
     "secret": "Secrets: what containers get to know and nobody else",
+    "system": "What concerns all of it",
     "toolbox": "The same boxes, spelled as toolbox's users know them: alias toolbox='ptb toolbox'",
     "volume": "Volumes: directories that outlive the containers that use them",
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 
 from rootless import ids, kernel, mounts, overlay, userns
-from rootless.errors import PtbError
 from rootless.mounts import Bind
 from rootless.record import replace
 from toolbox.containers import start, store, volumes
@@ -44,17 +43,34 @@ def _in_running(
     container: ContainerRecord, pid: int, task: Callable[[int], None], meanwhile: Callable[[], None] | None
 ) -> None:
     process = os.pidfd_open(pid)
-    try:
+
+    def joined() -> None:
+        # Only from within its user namespace: nobody else may look into a FUSE file system (fuse(4), allow_other).
         root = os.open(f"/proc/{pid}/root", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        os.close(process)
-        raise PtbError(f'container "{container.name}" cannot be reached: {os.strerror(error.errno or 0)}') from error
+        task(root)
 
     try:
-        userns.run_joined(process, lambda: task(root), meanwhile=meanwhile)
+        userns.run_joined(process, joined, meanwhile=meanwhile)
     finally:
         os.close(process)
-        os.close(root)
+
+
+def ask(container: ContainerRecord, question: Callable[[int], str]) -> str:
+    """What `question` finds out with a descriptor of the container's root."""
+    read_end, write_end = os.pipe()
+    said: list[str] = []
+
+    def answer(root: int) -> None:
+        with open(write_end, "w", encoding="utf-8", errors="surrogateescape") as stream:
+            stream.write(question(root))
+
+    def listen() -> None:
+        os.close(write_end)
+        with open(read_end, encoding="utf-8", errors="surrogateescape") as stream:
+            said.append(stream.read())
+
+    visit(container, answer, meanwhile=listen)
+    return said[0]
 
 
 def _in_stopped(
