@@ -95,6 +95,11 @@ KEYCTL_JOIN_SESSION_KEYRING = 1
 
 SECCOMP_SET_MODE_FILTER = 1
 
+IN_MODIFY = 0x00000002
+IN_CLOSE_WRITE = 0x00000008
+IN_MOVED_TO = 0x00000080
+IN_CREATE = 0x00000100
+
 _SIGPIPE = 13
 _SIGXFSZ = 25
 
@@ -488,3 +493,14 @@ def seccomp(operation: int, flags: int, program: bytes) -> int:
     argument = _SockFprog(len(program) // 8, program)
     arguments = (ctypes.c_uint(operation), ctypes.c_uint(flags), ctypes.byref(argument))
     return _check(_syscall(ctypes.c_long(_NR["seccomp"]), *arguments), "seccomp")
+
+
+def inotify_init1(flags: int) -> int:
+    """A descriptor from which events of watched files are read; `flags` are O_NONBLOCK and O_CLOEXEC (inotify(7))."""
+    return _check(_libc.inotify_init1(ctypes.c_int(flags)), "inotify_init1")
+
+
+def inotify_add_watch(fd: int, path: str, mask: int) -> int:
+    """Have the events in `mask`, IN_…, of the file or directory `path` come to `fd` (inotify_add_watch(2))."""
+    arguments = (ctypes.c_int(fd), os.fsencode(path), ctypes.c_uint32(mask))
+    return _check(_libc.inotify_add_watch(*arguments), "inotify_add_watch", path)

@@ -1,0 +1,1 @@
+"""Containers: what `ptb run` makes, shows and removes."""
