@@ -500,6 +500,22 @@ def test_follow_catches_up_with_rotations_it_did_not_see(tmp_path):
     log.close()
 
 
+@pytest.mark.parametrize("driver", FILES)
+def test_follow_loses_nothing_to_a_writer_that_never_waits(tmp_path, driver):
+    script = (
+        "import sys; from rootless.container_log import open_log\n"
+        "log = open_log(sys.argv[1], sys.argv[2], max_size=5000, max_files=1000)\n"
+        "for first in range(0, 20000, 8):\n"
+        "    log.write(1, b''.join(b'line %d\\n' % number for number in range(first, first + 8)))\n"
+        "log.close()"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, driver, str(tmp_path)]) as process:
+        pidfd = os.pidfd_open(process.pid)
+        lines = follow(str(tmp_path), driver, lambda: process.poll() is None, wake=pidfd)
+        assert text_of(lines, 1) == numbered(0, 20000)
+        os.close(pidfd)
+
+
 def test_follow_begins_with_the_tail_and_waits_for_a_log(tmp_path):
     follower = Follower(tmp_path)
     follower.await_idle()
