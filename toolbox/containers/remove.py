@@ -132,8 +132,12 @@ def forget(container: ContainerRecord, *, with_volumes: bool) -> None:
 
 
 def _remove_runtime_directory(container: ContainerRecord) -> None:
-    place = store.runtime_directory(container.id)
-    parent = os.open(os.path.dirname(place), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        parent = os.open(
+            os.path.dirname(store.runtime_directory(container.id)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        )
+    except FileNotFoundError:
+        return  # nothing has run since this login began
     try:
         confined.remove_tree(parent, container.id)
     except FileNotFoundError:

@@ -15,7 +15,7 @@ def update(name: str, **given: object) -> int:
     """`update`: prints the id. Raises UsageError, HostUnfit where a running container has no cgroup to limit."""
     container = store.need(name)
     restart = str(given.pop("restart", "") or "")
-    changed = resource_options.resources(given)
+    changed = resource_options.resources({**given, "changing": True})
     if not changed and not restart:
         raise UsageError("update: nothing to change", hint="ptb update --help")
     held = store.lock(container)
