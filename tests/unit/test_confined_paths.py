@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rootless import paths
+from tests import races
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,3 +160,17 @@ def test_removing_a_tree_follows_no_link_and_copes_with_any_depth(tmp_path: Path
     os.close(parent)
     assert not tree.exists()
     assert (outside / "passwd").exists()
+
+
+def test_a_new_directory_that_becomes_a_link_is_not_followed(image: Path, outside: Path, root: int) -> None:
+    """CVE-2024-45310's kind: between making a directory and setting its mode, a link to the host's is in its place."""
+    outside.chmod(0o700)
+    with races.exchanging((image / "new", image / "link")):
+        for _attempt in range(2000):
+            for entry in (image / "new", image / "link"):
+                with contextlib.suppress(OSError):
+                    entry.unlink() if entry.is_symlink() else entry.rmdir()
+            with contextlib.suppress(OSError):
+                (image / "link").symlink_to(outside)
+                os.close(paths.make_directories(root, "/new"))
+            assert outside.stat().st_mode & 0o7777 == 0o700
