@@ -84,6 +84,7 @@ def _build(setup: Setup, parent: Channel) -> tuple[dict[str, object], int, int]:
     kernel.prctl(kernel.PR_SET_PDEATHSIG, _signal.SIGKILL)
     for fd in setup.foreign:
         os.close(fd)
+    kernel.close_range(3, 0xFFFFFFFF, kernel.CLOSE_RANGE_CLOEXEC)  # hooks that run inside get nothing of the caller's
     os.setsid()
     os.umask(0)
     if setup.process.oom_score_adjustment is not None:
@@ -149,6 +150,7 @@ def _enter_time_namespace(spec: Spec) -> None:
     try:
         kernel.unshare(kernel.CLONE_NEWTIME)
         if spec.linux.time_offsets:
+            kernel.prctl(kernel.PR_SET_DUMPABLE, 1)  # or else the file is the real root's; for as long as this takes
             text = "".join(f"{clock} {seconds} {nanos}\n" for clock, seconds, nanos in spec.linux.time_offsets)
             with open("/proc/self/timens_offsets", "w", encoding="ascii") as stream:
                 stream.write(text)
