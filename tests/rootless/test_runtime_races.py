@@ -181,8 +181,9 @@ while True:
 """
 
 
-def test_joining_processes_show_nothing_of_themselves(runtime, bundle, tmp_path):
-    """CVE-2019-5736: root of the container, with every capability, looks into each process that `exec` starts."""
+@pytest.mark.parametrize("how", ["exec", "pod"])
+def test_joining_processes_show_nothing_of_themselves(runtime, bundle, tmp_path, how):
+    """CVE-2019-5736: root of a container, with every capability, looks into each process that joins its namespaces."""
     bundles.with_programs_of_the_host(bundle)
     volume = tmp_path / "volume"
     volume.mkdir()
@@ -191,7 +192,16 @@ def test_joining_processes_show_nothing_of_themselves(runtime, bundle, tmp_path)
     bundle.mount(volume, "/data").command("/usr/bin/python3", "-IS", "/data/spy")
     runtime("run", "--detach", "spied", bundle=bundle, check=True)
     (volume / "ready").read_text()
+    other = bundles.make(tmp_path / "other").command("/bin/busybox", "true")
+    pid = runtime.state("spied")["pid"]
+    joined = [{"type": kind, "path": f"/proc/{pid}/ns/{kind}"} for kind in ("user", "pid", "ipc")]
+    other.linux["namespaces"] = [*joined, {"type": "mount"}, {"type": "uts"}, {"type": "network"}]
+    for key in ("uidMappings", "gidMappings"):
+        other.linux.pop(key)
     for _start in range(STARTS):
-        runtime("exec", "spied", "/bin/busybox", "true", check=True)
+        if how == "exec":
+            runtime("exec", "spied", "/bin/busybox", "true", check=True)
+        else:
+            runtime.run(other, check=True)
     assert (volume / "met").read_text(), "there was nothing to look into"
     assert (volume / "seen").read_text() == ""
