@@ -10,7 +10,7 @@ import pytest
 from tests import bundles, races
 from tests.bundles import Bundle
 
-STARTS = 16
+STARTS = 12
 
 
 @pytest.fixture
