@@ -82,6 +82,7 @@ def start(request: ExecRequest) -> tuple[int, int]:
     try:
         os.waitpid(first, 0)
         pid = int(here.expect("forked"))
+        here.send("forked")
         master = _accompany(here, request, pid)
     except BaseException:
         pid = pid if pid > 0 else _late_pid(here)
@@ -169,6 +170,7 @@ def _run(
 
     try:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, _signal.SIGKILL)
+        there.expect("forked")  # two processes speak through this end: the other one first
         os.setsid()
         if wanted.terminal:
             root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -83,6 +83,7 @@ def _build(setup: Setup, parent: Channel) -> tuple[dict[str, object], int, int]:
     kernel.prctl(kernel.PR_SET_PDEATHSIG, _signal.SIGKILL)
     for fd in setup.foreign:
         os.close(fd)
+    kernel.close_range(3, 0xFFFFFFFF, kernel.CLOSE_RANGE_CLOEXEC)  # hooks that run inside get nothing of the caller's
     os.setsid()
     os.umask(0)
     if setup.process.oom_score_adjustment is not None:
@@ -108,7 +109,7 @@ def _build(setup: Setup, parent: Channel) -> tuple[dict[str, object], int, int]:
     proc_fd = procfs.open_private()
     procfs.set_sysctls(proc_fd, spec.linux.sysctl)
     root_fd = rootfs.attach_root(spec, point)
-    rootfs.mount_all(root_fd, spec, setup.bundle, setup.prepared)
+    kernels = rootfs.mount_all(root_fd, spec, setup.bundle, setup.prepared)
     if rootfs.has_own_dev(spec):
         rootfs.make_devices(root_fd, spec, bind="user" in spec.linux.namespaces)
     os.close(paths.make_directories(root_fd, setup.process.directory, how=paths.ACROSS_MOUNTS))
@@ -121,8 +122,9 @@ def _build(setup: Setup, parent: Channel) -> tuple[dict[str, object], int, int]:
         parent.send("hooks")
         parent.expect("go")
     hooks.run_all("createContainer", spec.hooks["createContainer"], state, setup.environment)
-    rootfs.finish(root_fd, spec, null)
-    os.close(null)
+    rootfs.finish(root_fd, spec, kernels, null)
+    for fd in (null, *kernels.values()):
+        os.close(fd)
     rootfs.enter(root_fd, pivot=setup.pivot)
     _check_command(setup.process)
     return state, root_fd, proc_fd
@@ -147,6 +149,7 @@ def _enter_time_namespace(spec: Spec) -> None:
     try:
         kernel.unshare(kernel.CLONE_NEWTIME)
         if spec.linux.time_offsets:
+            kernel.prctl(kernel.PR_SET_DUMPABLE, 1)  # or else the file is the real root's; for as long as this takes
             text = "".join(f"{clock} {seconds} {nanos}\n" for clock, seconds, nanos in spec.linux.time_offsets)
             with open("/proc/self/timens_offsets", "w", encoding="ascii") as stream:
                 stream.write(text)

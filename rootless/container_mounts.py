@@ -62,10 +62,10 @@ def clone_source(mount: spec.Mount, bundle: str, *, userns_fd: int = -1) -> int:
     return fd
 
 
-def perform(root_fd: int, mount: spec.Mount, bundle: str, label: str, prepared: int) -> None:
+def perform(root_fd: int, mount: spec.Mount, bundle: str, label: str, prepared: int) -> int:
     """Make one mount of the container and attach it beneath `root_fd`; `prepared` is its detached source or -1.
 
-    Raises PtbError naming the mount's destination.
+    Returns its descriptor. Raises PtbError naming the mount's destination.
     """
     options = mount_options.parse(mount.options)
     try:
@@ -83,7 +83,7 @@ def perform(root_fd: int, mount: spec.Mount, bundle: str, label: str, prepared: 
         for flag, recursive in options.propagations:
             deep = kernel.AT_RECURSIVE if recursive else 0
             kernel.mount_setattr(fd, "", kernel.AT_EMPTY_PATH | deep, propagation=flag)
-        os.close(fd)
+        return fd
     except OSError as error:
         raise KernelError("mounting", f'{mount.type or "bind"} on "{mount.destination}"', error.errno or 0) from error
 

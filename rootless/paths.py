@@ -22,7 +22,7 @@ _ELOOP = 40
 _LINKS_FOLLOWED_AT_MOST = 40
 
 
-def open_in(root_fd: int, path: str, flags: int, mode: int = 0, *, how: int = CONFINED) -> int:
+def open_in(root_fd: int, path: str | bytes, flags: int, mode: int = 0, *, how: int = CONFINED) -> int:
     """Open `path` as a process whose root is `root_fd` would; raises OSError."""
     return kernel.openat2(root_fd, path, flags, mode, how)
 
@@ -36,7 +36,7 @@ def exists_in(root_fd: int, path: str, *, how: int = CONFINED) -> bool:
     return True
 
 
-def read_in(root_fd: int, path: str, limit: int = 1 << 20, *, how: int = CONFINED) -> bytes | None:
+def read_in(root_fd: int, path: str | bytes, limit: int = 1 << 20, *, how: int = CONFINED) -> bytes | None:
     """At most `limit` bytes of the regular file `path`, or None where there is none that can be read."""
     try:
         fd = open_in(root_fd, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY, how=how)
@@ -68,12 +68,10 @@ def _make(root_fd: int, path: str, mode: int, links_left: int, how: int) -> int:
         if error.errno != _ENOENT or path == ".":
             raise
     parent, _slash, name = path.rpartition("/")
-    if name in (".", ".."):
-        return _make(root_fd, parent, mode, links_left, how)
     parent_fd = _make(root_fd, parent, mode, links_left, how)
     try:
-        os.mkdir(name, mode, dir_fd=parent_fd)
-        os.chmod(name, mode, dir_fd=parent_fd, follow_symlinks=True)
+        if name not in (".", ".."):
+            _make_one(parent_fd, name, mode)
     except FileExistsError:
         try:
             target = os.readlink(name, dir_fd=parent_fd)
@@ -89,6 +87,16 @@ def _make(root_fd: int, path: str, mode: int, links_left: int, how: int) -> int:
     return open_in(root_fd, path, os.O_PATH | os.O_DIRECTORY, how=how)
 
 
+def _make_one(parent_fd: int, name: str, mode: int) -> None:
+    """mkdir(2) whatever the umask; by descriptor, for someone may put a link in the directory's place at any moment."""
+    os.mkdir(name, mode | 0o700, dir_fd=parent_fd)
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
+    try:
+        os.fchmod(fd, mode)
+    finally:
+        os.close(fd)
+
+
 def make_mount_point(root_fd: int, path: str, *, directory: bool, how: int = CONFINED) -> int:
     """An O_PATH descriptor of `path`, made as an empty directory or file where there is nothing to mount upon."""
     if directory:
@@ -102,7 +110,11 @@ def make_mount_point(root_fd: int, path: str, *, directory: bool, how: int = CON
     parent_fd = make_directories(root_fd, parent, how=how)
     try:
         _unlink_dangling(name, parent_fd)
-        os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=parent_fd))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            os.close(os.open(name, flags, 0o644, dir_fd=parent_fd))
+        except FileExistsError:
+            pass  # somebody else's by now, a FIFO perhaps: it is not opened, only mounted on
         return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
     finally:
         os.close(parent_fd)

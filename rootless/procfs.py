@@ -12,6 +12,8 @@ from rootless import kernel
 from rootless.errors import KernelError, PtbError
 
 _WITHIN = kernel.RESOLVE_BENEATH | kernel.RESOLVE_NO_XDEV | kernel.RESOLVE_NO_MAGICLINKS | kernel.RESOLVE_NO_SYMLINKS
+_ROOT_INODE = 1
+"""Of every procfs (linux/proc_ns.h, PROC_ROOT_INO): a directory of a process bound on /proc has another."""
 
 
 def open_private() -> int:
@@ -28,9 +30,9 @@ def open_private() -> int:
 
 
 def open_host() -> int:
-    """A descriptor of the caller's own /proc. Raises PtbError if that is no procfs."""
+    """A descriptor of the caller's own /proc. Raises PtbError if that is not the root of a procfs."""
     fd = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    if kernel.filesystem_type(fd) != kernel.PROC_SUPER_MAGIC:
+    if kernel.filesystem_type(fd) != kernel.PROC_SUPER_MAGIC or os.fstat(fd).st_ino != _ROOT_INODE:
         os.close(fd)
         raise PtbError("/proc of the host is not a procfs")
     return fd

@@ -82,10 +82,26 @@ def _make_mount_private(fd: int) -> None:
                 kernel.mount("", path, None, kernel.MS_PRIVATE)
 
 
-def mount_all(root_fd: int, spec: Spec, bundle: str, prepared: dict[int, int]) -> None:
-    """Perform the configured mounts in order; `prepared` holds sources cloned beforehand, by index. Raises PtbError."""
+def mount_all(root_fd: int, spec: Spec, bundle: str, prepared: dict[int, int]) -> dict[str, int]:
+    """Perform the configured mounts in order; `prepared` holds sources cloned beforehand, by index. Raises PtbError.
+
+    Returns descriptors of the kernel's own file systems by where they are: what is to be hidden in them is found from
+    there, since in a root file system that others share a link may be in their mount point's place by then.
+    """
+    kernels: dict[str, int] = {}
     for index, mount in enumerate(spec.mounts):
-        container_mounts.perform(root_fd, mount, bundle, spec.linux.mount_label, prepared.get(index, -1))
+        fd = container_mounts.perform(root_fd, mount, bundle, spec.linux.mount_label, prepared.get(index, -1))
+        place = os.path.normpath("/" + mount.destination.lstrip("/"))
+        kernels = {path: kept for path, kept in kernels.items() if not _lies_in(path, place)}
+        if mount.type in ("proc", "sysfs"):
+            kernels[place] = fd
+        else:
+            os.close(fd)
+    return kernels
+
+
+def _lies_in(path: str, directory: str) -> bool:
+    return directory == "/" or path == directory or path.startswith(directory + "/")
 
 
 def has_own_dev(spec: Spec) -> bool:
@@ -208,8 +224,11 @@ def enter(root_fd: int, *, pivot: bool) -> None:
         raise KernelError("pivoting to", "the root file system", error.errno or 0) from error
 
 
-def finish(root_fd: int, spec: Spec, null: int) -> None:
-    """Set the root's propagation, then what is read-only and what is hidden. Raises KernelError naming the path."""
+def finish(root_fd: int, spec: Spec, kernels: dict[str, int], null: int) -> None:
+    """Set the root's propagation, then what is read-only and what is hidden. Raises KernelError naming the path.
+
+    `kernels` is what `mount_all` returned.
+    """
     wanted = spec.linux.rootfs_propagation
     if wanted:
         deep = kernel.AT_RECURSIVE if wanted.startswith("r") else 0
@@ -220,11 +239,20 @@ def finish(root_fd: int, spec: Spec, null: int) -> None:
         if spec.root_readonly:
             kernel.mount_setattr(root_fd, "", kernel.AT_EMPTY_PATH, attr_set=kernel.MOUNT_ATTR_RDONLY)
         for path in spec.linux.readonly_paths:
-            container_mounts.make_read_only(root_fd, path)
+            container_mounts.make_read_only(*_within(kernels, root_fd, path))
         for path in spec.linux.masked_paths:
-            container_mounts.cover(root_fd, path, null)
+            container_mounts.cover(*_within(kernels, root_fd, path), null)
     except OSError as error:
         raise KernelError("protecting", f'"{path}"', error.errno or 0) from error
+
+
+def _within(kernels: dict[str, int], root_fd: int, path: str) -> tuple[int, str]:
+    """The descriptor from which to look for `path`, and the path from there."""
+    lexical = os.path.normpath("/" + path.lstrip("/"))
+    for place, fd in reversed(kernels.items()):
+        if _lies_in(lexical, place):
+            return fd, lexical[len(place) :] or "/"
+    return root_fd, path
 
 
 def open_null() -> int:

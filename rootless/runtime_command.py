@@ -169,7 +169,10 @@ def _exec_process(spec: Spec, values: Values, command: list[str]) -> Process:
         added = tuple(
             name.upper() if name.upper().startswith("CAP_") else f"CAP_{name.upper()}" for name in values["cap"]
         )
-        sets = {kind: tuple(dict.fromkeys((*names, *added))) for kind, names in own.capabilities.items()}
+        # Not inheritable nor ambient: a program that is given neither must not get them by execve (CVE-2022-29162).
+        sets = dict(own.capabilities)
+        for kind in ("bounding", "effective", "permitted"):
+            sets[kind] = tuple(dict.fromkeys((*sets[kind], *added)))
         changes["capabilities"] = sets
     if "no-new-privs" in values:
         changes["no_new_privileges"] = values["no-new-privs"]

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rootless import default_spec
+from rootless import capabilities, default_spec
 
 REPOSITORY = Path(__file__).parents[1]
 APPLETS = ("sh", "true", "cat", "id", "ls", "sleep", "echo", "mount", "kill", "grep", "stat", "readlink", "env", "tty")
 PATIENCE = 60
+EVERY_CAPABILITY = list(capabilities.NAMES)
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -60,6 +61,15 @@ class Bundle:
         return self
 
 
+def with_programs_of_the_host(bundle: Bundle) -> Bundle:
+    """Let the container run the host's interpreter, with everything it may do as root of its user namespace."""
+    for name in ("lib", "lib64"):
+        (bundle.rootfs / name).symlink_to(f"usr/{name}")
+    bundle.spec["process"]["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), EVERY_CAPABILITY)
+    bundle.linux.pop("seccomp")
+    return bundle.mount("/usr", "/usr", "ro")
+
+
 def make(path: Path) -> Bundle:
     """A bundle that runs busybox with the default isolation and no terminal."""
     binaries = path / "rootfs/bin"
@@ -76,14 +86,27 @@ def make(path: Path) -> Bundle:
 
 @dataclass
 class Runtime:
-    """`ptb-runtime` with its state under `root`; `global_options` come before every command, `interpreter` runs it."""
+    """`ptb-runtime` with its state under `root`; `global_options` come before every command, `interpreter` runs it.
+
+    `prefix` is a program with arguments that executes the interpreter.
+    """
 
     root: Path
     global_options: tuple[str, ...] = ()
     interpreter: str = sys.executable
+    prefix: tuple[str, ...] = ()
 
     def arguments(self, *arguments: str) -> list[str]:
-        return [self.interpreter, "-m", "rootless", "--root", str(self.root), *self.global_options, *arguments]
+        return [
+            *self.prefix,
+            self.interpreter,
+            "-m",
+            "rootless",
+            "--root",
+            str(self.root),
+            *self.global_options,
+            *arguments,
+        ]
 
     def __call__(
         self, *arguments: str, bundle: Bundle | None = None, check: bool = False, **options: Any
@@ -93,6 +116,7 @@ class Runtime:
             bundle.write()
             options["cwd"] = bundle.path
         options.setdefault("stdin", subprocess.DEVNULL)
+        options.setdefault("env", environment())
         # What stays behind keeps its standard descriptors: a file does not wait for them to be closed, as a pipe does.
         out, err = (self.root.parent / f"{name}-{os.urandom(4).hex()}" for name in ("out", "err"))
         with out.open("w") as stdout, err.open("w") as stderr:
@@ -102,7 +126,6 @@ class Runtime:
                 stderr=stderr,
                 check=False,
                 timeout=PATIENCE,
-                env=environment(),
                 **options,
             )
         result = subprocess.CompletedProcess(done.args, done.returncode, out.read_text(), err.read_text())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rootless import paths
+from tests import races
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -158,3 +161,25 @@ def test_removing_a_tree_follows_no_link_and_copes_with_any_depth(tmp_path: Path
     os.close(parent)
     assert not tree.exists()
     assert (outside / "passwd").exists()
+
+
+def test_a_new_directory_that_becomes_a_link_is_not_followed() -> None:
+    """CVE-2024-45310's kind: between making a directory and setting its mode, a link to the host's is in its place.
+
+    In memory, where a name changes within the microseconds that there are: in one of ten to sixty attempts.
+    """
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as made:
+        image, outside = Path(made, "image"), Path(made, "outside")
+        image.mkdir()
+        outside.mkdir(mode=0o700)
+        root = os.open(image, os.O_RDONLY | os.O_DIRECTORY)
+        with races.exchanging((image / "new", image / "link")):
+            for _attempt in range(3000):
+                for entry in (image / "new", image / "link"):
+                    with contextlib.suppress(OSError):
+                        entry.unlink() if entry.is_symlink() else entry.rmdir()
+                with contextlib.suppress(OSError):
+                    (image / "link").symlink_to(outside)
+                    os.close(paths.make_directories(root, "/new"))
+                assert outside.stat().st_mode & 0o7777 == 0o700
+        os.close(root)
