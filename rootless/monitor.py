@@ -446,8 +446,22 @@ class _Monitor:
 
     def _stop(self, signal: int, seconds: float) -> None:
         self.stopping = True
-        self.send_signal(signal if seconds > 0 or signal == _signal.SIGKILL else _signal.SIGKILL)
+        if seconds <= 0 or not self._heeds(signal):
+            signal, seconds = _signal.SIGKILL, 0
+        self.send_signal(signal)
         self.deadlines["kill"] = time.monotonic() + seconds
+
+    def _heeds(self, signal: int) -> bool:
+        """Whether the first process does anything about the signal: PID 1 of a namespace is spared those it does not
+        catch (pid_namespaces(7)), and waiting for it would be in vain. One that it blocks it may be waiting for."""
+        try:
+            with open(f"/proc/{self.status.pid}/status", encoding="utf-8", errors="replace") as stream:
+                fields = dict(line.rstrip("\n").partition(":\t")[::2] for line in stream)
+            is_init = fields["NSpid"].split("\t")[-1] == "1"
+            heeded = int(fields["SigCgt"], 16) | int(fields["SigBlk"], 16)
+        except (OSError, KeyError, ValueError):
+            return True
+        return not is_init or bool(heeded >> (signal - 1) & 1)
 
     def send_signal(self, number: int) -> None:
         """Send the container's first process a signal; a frozen container is let go on to get one that ends it."""

@@ -25,7 +25,7 @@ def user_env(tmp_path: Path) -> Iterator[UserEnvironment]:
     account = environment.make(tmp_path / "home")
     yield account
     account.end_all()
-    account.ptb("rm", "--all", "--force", "--volumes", check=True)
+    account.ptb("rm", "--all", "--force", "--volumes", "--time", "0", check=True)
     account.ptb("toolbox", "rm", "--all", "--force", check=True)
     account.ptb("rmi", "--all", "--force", check=True)
     left = [path for place in (account.boxes, account.layers) if place.exists() for path in place.iterdir()]

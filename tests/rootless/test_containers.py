@@ -286,7 +286,7 @@ def test_listings(engine: Engine) -> None:
     assert (found["Names"], found["State"], found["Exited"]) == (["c"], "running", False)
     wrong = engine("ps", "--format", "{{.Nams}}")
     assert wrong.status == 125
-    assert "hint: {{.Names}}" in wrong.stderr
+    assert "did you mean .Names?" in wrong.stderr
     assert engine("ps", "--filter", "colour=red").status == 125
     assert engine.ok("container", "ls", "-q") == engine.ok("ps", "-q")
     assert set(engine.ok("rm", "-f", *ids).split()) == {"a", "b", "c"}
