@@ -31,6 +31,7 @@ from rootless import (
     json_text,
     kernel,
     launch,
+    notification,
     oci_runtime,
     overlay,
     processes,
@@ -111,6 +112,7 @@ class _Monitor:
         self.wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.signals: list[int] = []
         self.listener: _socket.socket | None = None
+        self.notifier: _socket.socket | None = None
         self.network: connection.Running | None = None
         self.ports: tuple[tuple[str, int, int, str], ...] | None = None
         self.deadlines: dict[str, float] = {}
@@ -151,6 +153,9 @@ class _Monitor:
         self.listener = attachment.listen(f"{plan.runtime_directory}/attach")
         self.poll.register(self.wake, select.POLLIN)
         self.poll.register(self.listener.fileno(), select.POLLIN)
+        if plan.ready_by == "container" and notification.wanted():
+            self.notifier = notification.listen(plan.runtime_directory)
+            self.poll.register(self.notifier.fileno(), select.POLLIN)
 
     def fail(self, error: PtbError | OSError) -> None:
         """Say what went wrong to whoever is there and leave nothing behind."""
@@ -332,6 +337,10 @@ class _Monitor:
         if self.plan.timeout:
             self.deadlines["timeout"] = time.monotonic() + self.plan.timeout
         self.callbacks.running(self.status)
+        if self.plan.ready_by == "conmon":
+            notification.send(f"MAINPID={os.getpid()}", "READY=1")
+        elif self.plan.ready_by != "ignore":
+            notification.send(f"MAINPID={os.getpid()}")
         self.started = True
         if self.caller is not None:
             client, self.caller = Client(self.caller, attached=self.wants_output), None
@@ -391,6 +400,8 @@ class _Monitor:
                 self._handle_signals()
             elif self.listener is not None and fd == self.listener.fileno():
                 self._accept()
+            elif self.notifier is not None and fd == self.notifier.fileno():
+                notification.relay(self.notifier)
             elif self.hub.owns(fd):
                 self.hub.handle(fd, events)
         self._handle_deadlines()
@@ -419,6 +430,8 @@ class _Monitor:
         if self.checks is not None:
             changed = self.checks.advance(self.status)
             if changed is not None:
+                if changed.health == "healthy" != self.status.health and self.plan.ready_by == "healthy":
+                    notification.send(f"MAINPID={os.getpid()}", "READY=1")
                 self._save(changed)
                 self._act_on_health()
 

@@ -37,6 +37,7 @@ class Log:
 class Plan:
     """Everything the monitor needs to know of a container.
 
+    `ready_by` says who tells systemd that the service is ready: container, conmon (the monitor), healthy or ignore.
     `directory` is the container's own, `runtime_directory` a volatile one of its own, `runtime_root` where OCI runtimes
     keep their state; `runtime` is another OCI runtime's program or "" for ours. Times are seconds.
     """
@@ -64,6 +65,7 @@ class Plan:
     preserve_fds: int
     runtime: str
     pid_file: str
+    ready_by: str
 
 
 @record

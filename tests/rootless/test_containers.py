@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -304,3 +306,76 @@ def test_prune(engine: Engine) -> None:
     engine.detached(engine.image, "sleep", "1000", name="busy")
     assert len(engine.ok("container", "prune", "-f").split()) == 1
     assert engine.ok("ps", "-a", "--format", "{{.Names}}") == "busy\n"
+
+
+@pytest.fixture
+def notified(tmp_path: Path) -> Iterator[tuple[socket.socket, dict[str, str]]]:
+    """The socket of a service manager, and the variables that lead to it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(f"{tmp_path}/n")
+        listener.settimeout(60)
+        yield listener, {"NOTIFY_SOCKET": f"{tmp_path}/n"}
+
+
+def test_systemd_is_told_of_being_ready(
+    engine: Engine, debian: str, notified: tuple[socket.socket, dict[str, str]]
+) -> None:
+    listener, environ = notified
+    engine(
+        "run",
+        "-d",
+        "--name",
+        "m",
+        "--sdnotify",
+        "conmon",
+        "--network",
+        "none",
+        engine.image,
+        "sleep",
+        "9",
+        environ=environ,
+    )
+    assert listener.recv(4096).decode().split("\n") == [f"MAINPID={engine.monitor('m')}", "READY=1"]
+    script = (
+        'use Socket; socket(S, AF_UNIX, SOCK_DGRAM, 0); send(S, "READY=1\\nMAINPID=1\\nSTATUS=up", 0,'
+        " pack_sockaddr_un($ENV{NOTIFY_SOCKET})) or die $!; sleep 100"
+    )
+    engine.account.ptb("pull", "-q", debian, check=True)
+    engine("run", "-d", "--name", "c", "--network", "none", debian, "perl", "-e", script, environ=environ)
+    monitor = engine.monitor("c")
+    assert listener.recv(4096).decode() == f"MAINPID={monitor}"
+    assert listener.recv(4096).decode().split("\n") == [f"MAINPID={monitor}", "READY=1", "STATUS=up"]
+    healthy = ("--sdnotify", "healthy", "--health-cmd", "true", "--health-interval", "50ms")
+    engine("run", "-d", "--name", "h", *healthy, "--network", "none", engine.image, "sleep", "9", environ=environ)
+    assert listener.recv(4096).decode().startswith("MAINPID=")
+    assert listener.recv(4096).decode().endswith("READY=1")
+
+
+def test_secrets(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "s").write_text("hush")
+    engine.ok("secret", "create", "one", str(tmp_path / "s"))
+    engine.ok("secret", "create", "two", "-", input="env")
+    said = engine.run(
+        *("--secret", "one", "--secret", "two,type=env,target=TWO", engine.image),
+        *("sh", "-c", "cat /run/secrets/one; echo $TWO"),
+    )
+    assert said.stdout == "hushenv\n"
+    assert "hush" not in engine.ok("secret", "inspect", "one")
+    assert engine.ok("secret", "ls", "--format", "{{.Name}}") == "one\ntwo\n"
+    assert engine("run", "--secret", "three", engine.image, "true").status == 125
+    assert engine.ok("secret", "rm", "one", "two") == "one\ntwo\n"
+
+
+def test_time_zones_devices_and_ownership(engine: Engine, tmp_path: Path) -> None:
+    said = engine.run("--tz", "Asia/Tokyo", "--device", "/dev/fuse", engine.image, "sh", "-c", "date +%z; ls /dev/fuse")
+    assert said.stdout.split() == ["+0900", "/dev/fuse"], said.stderr
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/f").write_text("f")
+    mine = engine.run(
+        "-u", "1000", "-v", f"{tmp_path}/d:/d:U", engine.image, "sh", "-c", "stat -c %u /d/f; echo x >/d/new"
+    )
+    assert mine.stdout == "1000\n"
+    over = engine.run("-v", f"{tmp_path}/d:/d:O", engine.image, "sh", "-c", "echo y >/d/over; rm /d/f; ls /d")
+    assert over.stdout.split() == ["new", "over"], over.stderr
+    assert sorted(path.name for path in (tmp_path / "d").iterdir()) == ["f", "new"]
+    assert engine("run", "--tz", "Nowhere/Land", engine.image, "true").status == 125

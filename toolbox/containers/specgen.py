@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 
-from rootless import default_spec, seccomp_default, spec
-from toolbox.containers import devices, files, secrets, users, volumes
+from rootless import default_spec, notification, seccomp_default, spec
+from toolbox.containers import devices, files, secrets, store, users, volumes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from toolbox.containers.record import ContainerRecord
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_NOTIFY = "/run/notify.sock"
+"""The container's NOTIFY_SOCKET (sd_notify(3))."""
+
 _WIDELY_KNOWN = "1.0.2"
 """The version of the specification that every other runtime takes."""
 
@@ -39,6 +42,7 @@ def document(container: ContainerRecord, directory: str, rootfs: str, network: R
             *_kernel_mounts(container),
             *devices.mounts(container),
             *files.mounts(container, directory, root, network),
+            *_notify_mounts(container),
             *volumes.mounts(container, directory, root, user),
         ]
     finally:
@@ -56,6 +60,12 @@ def document(container: ContainerRecord, directory: str, rootfs: str, network: R
         "annotations": _annotations(container),
         "linux": _linux(container, network),
     }
+
+
+def _notify_mounts(container: ContainerRecord) -> list[dict[str, Any]]:
+    if container.sd_notify != "container" or not notification.wanted():
+        return []
+    return [_bind(f"{store.runtime_directory(container.id)}/{notification.NAME}", _NOTIFY, "bind", "rprivate")]
 
 
 def _annotations(container: ContainerRecord) -> dict[str, str]:
@@ -106,6 +116,8 @@ def environment(container: ContainerRecord, user: users.User) -> list[str]:
     for entry in (*container.environment, *secrets.variables(container.secrets)):
         name, _equals, value = entry.partition("=")
         found[name] = value
+    if container.sd_notify == "container" and notification.wanted():
+        found["NOTIFY_SOCKET"] = _NOTIFY
     found.setdefault("HOSTNAME", container.hostname or os.uname().nodename)
     found.setdefault("HOME", user.home)
     return [f"{name}={value}" for name, value in found.items()]

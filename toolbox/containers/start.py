@@ -128,6 +128,7 @@ def _plan(container: ContainerRecord, who: Subordinates) -> Plan:
         preserve_fds=container.preserve_fds,
         runtime=container.runtime,
         pid_file=container.pid_file,
+        ready_by=container.sd_notify,
     )
 
 
