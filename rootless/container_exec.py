@@ -10,7 +10,7 @@ import _signal  # type: ignore[import-not-found]
 import _socket
 import os
 
-from rootless import channel, container_init, kernel, launch, process, procfs, tty
+from rootless import channel, kernel, process, procfs, starting
 from rootless import state as state_module
 from rootless.errors import InUse, KernelError, PtbError
 from rootless.record import record, replace
@@ -52,11 +52,13 @@ def start(request: ExecRequest) -> tuple[int, int]:
     init = state_module.open_process(state)
     if now not in ("running", "created", "paused") or init is None:
         raise InUse(f'container "{request.id}" is {now}: nothing can be executed in it')
-    launch.check_terminal(request.process.terminal, request.console_socket, keeps=request.keep_terminal)
-    around = launch.surroundings(request.spec, request.preserve_fds)
+    starting.check_terminal(request.process.terminal, request.console_socket, keeps=request.keep_terminal)
+    around = starting.surroundings(request.spec, request.preserve_fds)
     console = channel.connect_path(request.console_socket) if request.console_socket else None
+    if request.process.terminal:
+        from rootless import tty  # noqa: F401 # while its file can be reached
     joined = _namespaces_to_join(state, init)
-    root = container_init.namespace_root(state.pid)
+    root = starting.namespace_root(state.pid)
     document = state_module.document(state, now)
     around = replace(around, proc_fd=procfs.open_host())  # the container's own /proc is whatever it made of it
     here, there = channel.pair()
@@ -66,7 +68,7 @@ def start(request: ExecRequest) -> tuple[int, int]:
             here.close()
             _enter_cgroup(state, request.cgroup)
             if request.process.oom_score_adjustment is not None:
-                container_init.set_oom_score(request.process.oom_score_adjustment)
+                starting.set_oom_score(request.process.oom_score_adjustment)
             kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
             process.raise_hard_limits(request.process)
             _join(init, joined, root)
@@ -76,12 +78,13 @@ def start(request: ExecRequest) -> tuple[int, int]:
             there.send("forked", str(pid))
         except (PtbError, OSError) as error:
             there.fail(error)
+        there.close()  # or the other's end would seem open for as long as it takes to take this memory down
         os._exit(0)
     there.close()
     pid = -1
     try:
-        os.waitpid(first, 0)
         pid = int(here.expect("forked"))
+        here.send("forked")
         master = _accompany(here, request, pid)
     except BaseException:
         if pid > 0:
@@ -89,8 +92,9 @@ def start(request: ExecRequest) -> tuple[int, int]:
             os.waitpid(pid, 0)
         raise
     finally:
-        os.close(init)
         here.close()
+        os.close(init)
+        os.waitpid(first, 0)
     return pid, master
 
 
@@ -103,7 +107,7 @@ def _accompany(here: Channel, request: ExecRequest, pid: int) -> int:
             master = descriptor
         elif word == "ready":
             if request.pid_file:
-                launch.write_pid_file(request.pid_file, pid)
+                starting.write_pid_file(request.pid_file, pid)
             here.send("go")
         elif word == "":
             return master
@@ -118,7 +122,7 @@ def _namespaces_to_join(state: State, init: int) -> int:
     names = {"mount": "mnt", "network": "net"}
     for kind in ("user", *_JOINED):
         name = names.get(kind, kind)
-        flag = kinds.get(kind, launch.CLONE_FLAGS[kind])
+        flag = kinds.get(kind, starting.CLONE_FLAGS[kind])
         try:
             same = os.stat(f"/proc/{state.pid}/ns/{name}").st_ino == os.stat(f"/proc/self/ns/{name}").st_ino
         except OSError:
@@ -132,7 +136,7 @@ def _join(init: int, flags: int, root: tuple[int, int]) -> None:
     try:
         if flags & kernel.CLONE_NEWUSER:
             kernel.setns(init, flags)
-            container_init.become_namespace_root(root, keep_groups=False)
+            starting.become_namespace_root(root, keep_groups=False)
         elif flags:
             kernel.setns(init, flags)
     except OSError as error:
@@ -156,8 +160,11 @@ def _run(
 
     try:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, _signal.SIGKILL)
+        there.expect("forked")  # two processes speak through this end: the other one first
         os.setsid()
         if wanted.terminal:
+            from rootless import tty
+
             root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             tty.take(tty.hand_over(root, wanted, console, there))
             os.close(root)

@@ -10,7 +10,6 @@ import fcntl
 import os
 
 from rootless import (
-    capabilities,
     channel,
     container_cgroup,
     container_init,
@@ -20,12 +19,13 @@ from rootless import (
     json_text,
     kernel,
     processes,
+    starting,
 )
 from rootless import spec as spec_module
 from rootless import state as state_module
-from rootless.errors import HostUnfit, InvalidDocument, KernelError, NotFound, PtbError, UsageError
+from rootless.errors import HostUnfit, InvalidDocument, KernelError, NotFound, PtbError
 from rootless.ids import IdMaps
-from rootless.process import Around, Filter, raise_hard_limits
+from rootless.process import raise_hard_limits
 from rootless.record import record, replace
 from rootless.state import State
 
@@ -35,16 +35,6 @@ if TYPE_CHECKING:
     from rootless.container_init import Setup
     from rootless.spec import Process, Spec
 
-CLONE_FLAGS = {
-    "user": kernel.CLONE_NEWUSER,
-    "mount": kernel.CLONE_NEWNS,
-    "pid": kernel.CLONE_NEWPID,
-    "network": kernel.CLONE_NEWNET,
-    "ipc": kernel.CLONE_NEWIPC,
-    "uts": kernel.CLONE_NEWUTS,
-    "cgroup": kernel.CLONE_NEWCGROUP,
-    "time": kernel.CLONE_NEWTIME,
-}
 _LATER = ("cgroup", "time")
 """Namespaces that init makes itself: the first once it is in its cgroup, the second once its offsets are known."""
 
@@ -86,7 +76,7 @@ def create(request: Request) -> Created:
     process = _with_listened_descriptors(spec.process)
     _check_security_modules(spec, process)
     preserved = request.preserve_fds + int(os.environ.get("LISTEN_FDS", "0"))
-    check_terminal(process.terminal, request.console_socket, keeps=request.keep_terminal)
+    starting.check_terminal(process.terminal, request.console_socket, keeps=request.keep_terminal)
     directory = state_module.make(request.root, request.id)
     held = state_module.lock(directory)
     try:
@@ -107,14 +97,6 @@ def _check_security_modules(spec: Spec, process: Process) -> None:
     for field, label in (("process.selinuxLabel", process.selinux_label), ("linux.mountLabel", spec.linux.mount_label)):
         if label and not os.path.isdir("/sys/fs/selinux"):
             raise HostUnfit(f'{field}: SELinux label "{label}": this kernel has no SELinux')
-
-
-def check_terminal(terminal: bool, console_socket: str, *, keeps: bool) -> None:
-    """Raises UsageError where a terminal has nobody to go to, or a console socket nothing to get."""
-    if terminal and not console_socket and not keeps:
-        raise UsageError("process.terminal is true but nobody takes the terminal", hint="give a --console-socket")
-    if console_socket and not terminal:
-        raise UsageError("a --console-socket is given but process.terminal is false")
 
 
 def _with_listened_descriptors(process: Process) -> Process:
@@ -150,7 +132,7 @@ def _create_in(request: Request, spec: Spec, process: Process, preserved: int, d
         listener=listener,
         waiting=waiting,
         console=channel.connect_path(request.console_socket) if request.console_socket else None,
-        around=surroundings(spec, preserved),
+        around=starting.surroundings(spec, preserved),
         pivot=request.pivot,
         reaper=request.reaper,
         environment=dict(os.environ),
@@ -194,7 +176,7 @@ def _create_in(request: Request, spec: Spec, process: Process, preserved: int, d
         hooked = True
         master = _accompany(spec, state, here)
         if request.pid_file:
-            write_pid_file(request.pid_file, pid)
+            starting.write_pid_file(request.pid_file, pid)
         here.send("commit")
         here.expect("committed")  # it dies with this process until it has said so
         here.close()
@@ -270,47 +252,6 @@ def run_and_warn(name: str, spec: Spec, document: dict[str, object]) -> None:
             os.write(2, f"ptb-runtime: warning: {error.message}\n".encode(errors="replace"))
 
 
-def write_pid_file(path: str, pid: int) -> None:
-    """Write the pid to `path`, whole or not at all. Raises KernelError."""
-    temporary = f"{os.path.dirname(path) or '.'}/.{os.path.basename(path)}.{os.getpid()}"
-    try:
-        with open(temporary, "w", encoding="ascii") as stream:
-            stream.write(str(pid))
-        os.rename(temporary, path)
-    except OSError as error:
-        raise KernelError("writing", f'pid file "{path}"', error.errno or 0) from error
-
-
-def surroundings(spec: Spec, preserved: int) -> Around:
-    """What a process of this container is started with, but for the procfs that only it can open. Raises PtbError."""
-    return Around(
-        proc_fd=-1,
-        filter=_compile_filter(spec),
-        preserved=preserved,
-        last_capability=capabilities.last_capability(),
-        keep_groups=spec.annotations.get("run.oci.keep_original_groups") == "1",
-        personality=spec.linux.personality,
-    )
-
-
-def _compile_filter(spec: Spec) -> Filter | None:
-    """The compiled linux.seccomp, with a connection to the agent of its notify action."""
-    profile = spec.linux.seccomp
-    if not profile:
-        return None
-    from rootless import seccomp_load
-
-    flags = seccomp_load.filter_flags(profile)
-    program = seccomp_load.cached_program(profile, os.uname().machine, seccomp_load.cache_directory())
-    agent = None
-    if flags & seccomp_load.NEW_LISTENER:
-        path = profile.get("listenerPath") or ""
-        if not path:
-            raise InvalidDocument("linux.seccomp.listenerPath is missing: SCMP_ACT_NOTIFY needs someone to notify")
-        agent = channel.connect_path(path)
-    return Filter(program, flags, agent, profile.get("listenerMetadata") or "")
-
-
 def _prepare_sources(spec: Spec, bundle: str, *, new_user: bool) -> dict[int, int]:
     """Clone what init, in another user namespace than this process, may not reach or not map."""
     prepared = {}
@@ -363,7 +304,7 @@ def _fork_init(spec: Spec, setup: Setup, here: Channel, there: Channel) -> int:
     joined: dict[str, int] = {}
     for kind, path in spec.linux.namespaces.items():
         if not path and kind not in _LATER:
-            flags |= CLONE_FLAGS[kind]
+            flags |= starting.CLONE_FLAGS[kind]
         elif path:
             try:
                 joined[kind] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -419,14 +360,14 @@ def join_namespaces(joined: dict[str, int]) -> None:
                 raise KernelError("joining", "the user namespace", error.errno or 0) from error
     for kind in sorted(waiting, key=lambda kind: kind == "mount"):
         try:
-            kernel.setns(waiting[kind], CLONE_FLAGS[kind])
+            kernel.setns(waiting[kind], starting.CLONE_FLAGS[kind])
         except OSError as error:
             raise KernelError("joining", f"the {kind} namespace", error.errno or 0) from error
 
 
 def _try_join(fd: int, kind: str) -> bool:
     try:
-        kernel.setns(fd, CLONE_FLAGS[kind])
+        kernel.setns(fd, starting.CLONE_FLAGS[kind])
     except OSError as error:
         if error.errno != _EPERM:
             raise KernelError("joining", f"the {kind} namespace", error.errno or 0) from error

@@ -9,7 +9,6 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import os
 import select
-import termios
 
 from rootless import tty
 from rootless.record import record
@@ -57,6 +56,8 @@ def wait(pid: int, master: int, signals: Signals) -> int:
         _relay(process, master, signals)
     finally:
         if saved is not None:
+            import termios
+
             termios.tcsetattr(0, termios.TCSADRAIN, saved)
         os.close(process)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -65,6 +66,8 @@ def wait(pid: int, master: int, signals: Signals) -> int:
 
 def make_raw(fd: int) -> list[Any] | None:
     """Switch the terminal `fd` to raw mode (termios(3), cfmakeraw); None if it is none."""
+    import termios
+
     try:
         saved = termios.tcgetattr(fd)
     except termios.error:
