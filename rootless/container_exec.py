@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
 import _socket
-import os
 
 from rootless import channel, kernel, process, procfs, starting
 from rootless import state as state_module
+from rootless import system as os
 from rootless.errors import InUse, KernelError, PtbError
 from rootless.record import record, replace
 
@@ -62,7 +62,7 @@ def start(request: ExecRequest) -> tuple[int, int]:
     document = state_module.document(state, now)
     around = replace(around, proc_fd=procfs.open_host())  # the container's own /proc is whatever it made of it
     here, there = channel.pair()
-    first = os.fork()
+    first = kernel.clone(0)
     if first == 0:
         try:
             here.close()

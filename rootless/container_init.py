@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
 import _socket
+import _struct
 import fcntl
-import os
-import struct
 
 from rootless import channel, hooks, json_text, kernel, paths, process, procfs, rootfs, starting, tty
+from rootless import system as os
 from rootless.errors import CommandNotRunnable, KernelError, PtbError
 from rootless.record import record, replace
 
@@ -135,7 +135,7 @@ def _enter_time_namespace(spec: Spec) -> None:
         kernel.unshare(kernel.CLONE_NEWTIME)
         if spec.linux.time_offsets:
             text = "".join(f"{clock} {seconds} {nanos}\n" for clock, seconds, nanos in spec.linux.time_offsets)
-            with open("/proc/self/timens_offsets", "w", encoding="ascii") as stream:
+            with open("/proc/self/timens_offsets", "w", encoding="utf-8") as stream:
                 stream.write(text)
         namespace = os.open("/proc/self/ns/time_for_children", os.O_RDONLY | os.O_CLOEXEC)
         kernel.setns(namespace, kernel.CLONE_NEWTIME)
@@ -148,9 +148,9 @@ def _bring_loopback_up() -> None:
     interface = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
     try:
         flags_get, flags_set, up = 0x8913, 0x8914, 0x1 | 0x40
-        request = struct.pack("16sH22x", b"lo", 0)
-        flags = struct.unpack("16sH22x", fcntl.ioctl(interface.fileno(), flags_get, request))[1]
-        fcntl.ioctl(interface.fileno(), flags_set, struct.pack("16sH22x", b"lo", flags | up))
+        request = _struct.pack("16sH22x", b"lo", 0)
+        flags = _struct.unpack("16sH22x", fcntl.ioctl(interface.fileno(), flags_get, request))[1]
+        fcntl.ioctl(interface.fileno(), flags_set, _struct.pack("16sH22x", b"lo", flags | up))
     finally:
         interface.close()
 

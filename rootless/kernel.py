@@ -10,8 +10,9 @@ the same on every architecture; the others are asked of libc, which has had them
 from __future__ import annotations
 
 import _ctypes
-import os
 from _struct import pack, unpack_from
+
+from rootless import system as os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ parent until the container is on record.
 from __future__ import annotations
 
 import fcntl
-import os
 
 from rootless import (
     channel,
@@ -18,11 +17,13 @@ from rootless import (
     ids,
     json_text,
     kernel,
+    paths,
     processes,
     starting,
 )
 from rootless import spec as spec_module
 from rootless import state as state_module
+from rootless import system as os
 from rootless.errors import HostUnfit, InvalidDocument, KernelError, NotFound, PtbError
 from rootless.ids import IdMaps
 from rootless.process import raise_hard_limits
@@ -111,8 +112,8 @@ def _with_listened_descriptors(process: Process) -> Process:
 
 
 def _create_in(request: Request, spec: Spec, process: Process, preserved: int, directory: int, held: int) -> Created:
-    rootfs = os.path.normpath(os.path.join(request.bundle, spec.root_path))
-    if not os.path.isdir(rootfs):
+    rootfs = paths.normalize(spec.root_path if spec.root_path.startswith("/") else f"{request.bundle}/{spec.root_path}")
+    if not _is_directory(rootfs):
         raise NotFound(f'the root file system "{rootfs}" is not a directory')
     new_user = spec.linux.namespaces.get("user") == ""
     if os.geteuid() != 0 and "user" not in spec.linux.namespaces and not _may_administrate():
@@ -189,6 +190,13 @@ def _create_in(request: Request, spec: Spec, process: Process, preserved: int, d
         if hooked:
             run_poststop(state, spec)
         raise
+
+
+def _is_directory(path: str) -> bool:
+    try:
+        return os.stat(path).st_mode & 0o170000 == 0o040000
+    except OSError:
+        return False
 
 
 def _may_administrate() -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
+from rootless import system as os
 
 
 def boot_id() -> str:
     """The random id of this boot."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
+    with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as stream:
         return stream.read().strip()
 
 

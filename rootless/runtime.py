@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
-import os
 
 from rootless import channel, container_cgroup, launch, processes
 from rootless import state as state_module
+from rootless import system as os
 from rootless.errors import HostUnfit, InUse, NotFound, PtbError, UsageError
 
 TYPE_CHECKING = False

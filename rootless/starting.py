@@ -5,9 +5,8 @@ Apart from both, so that `exec`, which a health check may want every second, loa
 
 from __future__ import annotations
 
-import os
-
 from rootless import capabilities, channel, kernel
+from rootless import system as os
 from rootless.errors import InvalidDocument, KernelError, UsageError
 from rootless.process import Around, Filter
 
@@ -67,9 +66,10 @@ def _compile_filter(spec: Spec) -> Filter | None:
 
 def write_pid_file(path: str, pid: int) -> None:
     """Write the pid to `path`, whole or not at all. Raises KernelError."""
-    temporary = f"{os.path.dirname(path) or '.'}/.{os.path.basename(path)}.{os.getpid()}"
+    parent, slash, name = path.rpartition("/")
+    temporary = f"{parent}{slash}.{name}.{os.getpid()}"
     try:
-        with open(temporary, "w", encoding="ascii") as stream:
+        with open(temporary, "w", encoding="utf-8") as stream:
             stream.write(str(pid))
         os.rename(temporary, path)
     except OSError as error:
@@ -79,10 +79,10 @@ def write_pid_file(path: str, pid: int) -> None:
 def set_oom_score(adjustment: int) -> None:
     """Set the caller's /proc/self/oom_score_adj (proc(5)); to be done while it is still its own file."""
     try:
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as stream:
+        with open("/proc/self/oom_score_adj", "w", encoding="utf-8") as stream:
             stream.write(str(adjustment))
     except OSError as error:
-        with open("/proc/self/oom_score_adj", encoding="ascii") as stream:
+        with open("/proc/self/oom_score_adj", encoding="utf-8") as stream:
             now = int(stream.read())
         if now == adjustment:
             return
@@ -92,7 +92,7 @@ def set_oom_score(adjustment: int) -> None:
 
 def namespace_root(pid: int | str) -> tuple[int, int]:
     """The (uid, gid) of root in the user namespace of `pid`, or of whoever comes first where its map has no root."""
-    with open(f"/proc/{pid}/uid_map", encoding="ascii") as uids, open(f"/proc/{pid}/gid_map", encoding="ascii") as gids:
+    with open(f"/proc/{pid}/uid_map", encoding="utf-8") as uids, open(f"/proc/{pid}/gid_map", encoding="utf-8") as gids:
         uid, gid = (_first_of([line.split() for line in lines]) for lines in (uids, gids))
     return uid, gid
 

@@ -7,9 +7,9 @@ signals where there is no terminal to pass them.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
-import os
 import select
 
+from rootless import system as os
 from rootless import tty
 from rootless.record import record
 
