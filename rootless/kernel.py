@@ -173,6 +173,7 @@ _syscall_function = _Function(_ctypes.dlsym(_LIBC, "syscall"))
 _syscall_function.restype = _Long
 _locked_syscall_function = _LockedFunction(_ctypes.dlsym(_LIBC, "syscall"))
 _locked_syscall_function.restype = _Long
+_prctl_function = _Function(_ctypes.dlsym(_LIBC, "prctl"))
 
 
 def _call(function: _ctypes.CFuncPtr, arguments: tuple[_Argument, ...], name: str, subject: str) -> int:
@@ -295,7 +296,7 @@ def syncfs(fd: int) -> None:
 
 def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 0) -> int:
     """prctl(2)."""
-    return _libc("prctl", option, arg2, arg3, arg4, arg5)
+    return _call(_prctl_function, (option, arg2, arg3, arg4, arg5), "prctl", "")
 
 
 def set_process_name(name: bytes) -> None:

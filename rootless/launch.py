@@ -172,8 +172,9 @@ def _create_in(request: Request, spec: Spec, process: Process, preserved: int, d
             ids.map_ids(pid, _maps_of(spec))
         state_module.save(directory, state)
         cgroup = container_cgroup.enter(cgroup, spec, pid)
-        state = replace(state, cgroup=cgroup)
-        state_module.save(directory, state)
+        if cgroup != state.cgroup:
+            state = replace(state, cgroup=cgroup)
+            state_module.save(directory, state)
         hooked = True
         master = _accompany(spec, state, here)
         if request.pid_file:

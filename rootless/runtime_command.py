@@ -84,7 +84,7 @@ def run(settings: Values, values: Values, operands: list[str]) -> int:
     created = launch.create(_request(settings, values, identity, keep_terminal=keeps))
     signals = None if detach else terminal_relay.catch_signals()
     try:
-        runtime.start(root, identity)
+        runtime.start(root, identity, created.spec)
     except BaseException:
         runtime.delete(root, identity, force=True)
         raise
@@ -92,7 +92,7 @@ def run(settings: Values, values: Values, operands: list[str]) -> int:
         return 0
     status = terminal_relay.wait(created.state.pid, created.master, signals)
     if not values.get("keep"):
-        runtime.delete(root, identity, force=True)
+        runtime.delete(root, identity, created.spec, force=True)
     return status
 
 
