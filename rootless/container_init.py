@@ -11,7 +11,8 @@
     ◀───────────────────────── committed ── waits on start.sock
     start ────────────────────────────────▶ startContainer; the process itself
 
-Nothing may be imported after the pivot: the interpreter's files are gone.
+This module is loaded by init itself, while the parent has its ids mapped. Nothing may be imported after the pivot: the
+interpreter's files are gone.
 """
 
 from __future__ import annotations
@@ -24,40 +25,15 @@ import fcntl
 from rootless import channel, hooks, json_text, kernel, paths, process, procfs, rootfs, starting, tty
 from rootless import system as os
 from rootless.errors import CommandNotRunnable, KernelError, PtbError
-from rootless.record import record, replace
+from rootless.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
     from rootless.channel import Channel
-    from rootless.process import Around
+    from rootless.launch import Setup
     from rootless.spec import Process, Spec
-
-
-@record
-class Setup:
-    """What init needs besides the configuration, opened before it was forked.
-
-    `prepared` holds bind mounts cloned with the caller's privileges, by index; `listener` is start.sock and `waiting`
-    the lock that tells created from running; `foreign` are descriptors of the parent's to close, its lock among them;
-    `console` is the socket for the terminal's master, or None to send it over the channel; `reaper` whether PID 1
-    stays as an init.
-    """
-
-    spec: Spec
-    process: Process
-    bundle: str
-    rootfs: str
-    prepared: dict[int, int]
-    listener: _socket.socket
-    waiting: int
-    console: _socket.socket | None
-    around: Around
-    pivot: bool
-    reaper: bool
-    environment: dict[str, str]
-    foreign: tuple[int, ...]
 
 
 def run(setup: Setup, parent: Channel) -> NoReturn:

@@ -11,9 +11,6 @@ import fcntl
 from rootless import (
     channel,
     container_cgroup,
-    container_init,
-    container_mounts,
-    hooks,
     ids,
     json_text,
     kernel,
@@ -32,8 +29,10 @@ from rootless.state import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
+
     from rootless.channel import Channel
-    from rootless.container_init import Setup
+    from rootless.process import Around
     from rootless.spec import Process, Spec
 
 _LATER = ("cgroup", "time")
@@ -66,6 +65,31 @@ class Created:
     state: State
     spec: Spec
     master: int
+
+
+@record
+class Setup:
+    """What init needs besides the configuration, opened before it was forked.
+
+    `prepared` holds bind mounts cloned with the caller's privileges, by index; `listener` is start.sock and `waiting`
+    the lock that tells created from running; `foreign` are descriptors of the parent's to close, its lock among them;
+    `console` is the socket for the terminal's master, or None to send it over the channel; `reaper` whether PID 1
+    stays as an init.
+    """
+
+    spec: Spec
+    process: Process
+    bundle: str
+    rootfs: str
+    prepared: dict[int, int]
+    listener: _socket.socket
+    waiting: int
+    console: _socket.socket | None
+    around: Around
+    pivot: bool
+    reaper: bool
+    environment: dict[str, str]
+    foreign: tuple[int, ...]
 
 
 def create(request: Request) -> Created:
@@ -124,7 +148,7 @@ def _create_in(request: Request, spec: Spec, process: Process, preserved: int, d
     waiting = os.open("waiting", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=directory)
     fcntl.flock(waiting, fcntl.LOCK_EX)
     prepared = _prepare_sources(spec, request.bundle, new_user=new_user)
-    setup = container_init.Setup(
+    setup = Setup(
         spec=spec,
         process=process,
         bundle=request.bundle,
@@ -238,6 +262,8 @@ def _accompany(spec: Spec, state: State, here: Channel) -> int:
         if word == "terminal":
             master = descriptor
         elif word == "hooks":
+            from rootless import hooks
+
             for name in ("prestart", "createRuntime"):
                 hooks.run_all(name, spec.hooks[name], document, dict(os.environ))
             here.send("go")
@@ -255,6 +281,8 @@ def run_poststop(state: State, spec: Spec) -> None:
 def run_and_warn(name: str, spec: Spec, document: dict[str, object]) -> None:
     """Run hooks whose failure changes nothing."""
     for hook in spec.hooks[name]:
+        from rootless import hooks
+
         try:
             hooks.run_all(name, (hook,), document, dict(os.environ))
         except PtbError as error:
@@ -272,6 +300,8 @@ def _prepare_sources(spec: Spec, bundle: str, *, new_user: bool) -> dict[int, in
             continue
         if not mapped and not (new_user and os.geteuid() == 0):
             continue
+        from rootless import container_mounts
+
         userns = -1
         if mapped:
             userns = _user_namespace_for(mount, spec)
@@ -321,6 +351,8 @@ def _fork_init(spec: Spec, setup: Setup, here: Channel, there: Channel) -> int:
                 raise KernelError("joining", f'{kind} namespace "{path}"', error.errno or 0) from error
     if not joined:
         return _clone(flags, setup, here, there)
+    from rootless import container_init  # noqa: F401 # now: another mount namespace may have no such file
+
     first = os.fork()
     if first == 0:
         try:
@@ -346,8 +378,13 @@ def _clone(flags: int, setup: Setup, here: Channel, there: Channel) -> int:
             raise explain_refusal(error.errno or 0) from error
         raise KernelError("making", "the container's namespaces", error.errno or 0) from error
     if pid == 0:
-        here.close()
-        container_init.run(setup, there)
+        try:
+            here.close()
+            from rootless import container_init
+
+            container_init.run(setup, there)
+        finally:
+            os._exit(1)  # whatever it was: this is not the parent
     return pid
 
 

@@ -10,7 +10,6 @@ import _signal  # type: ignore[import-not-found]
 import select
 
 from rootless import system as os
-from rootless import tty
 from rootless.record import record
 
 TYPE_CHECKING = False
@@ -52,7 +51,7 @@ def wait(pid: int, master: int, signals: Signals) -> int:
     saved = make_raw(0) if master >= 0 else None
     try:
         if master >= 0:
-            tty.copy_size(0, master)
+            _copy_size(master)
         _relay(process, master, signals)
     finally:
         if saved is not None:
@@ -96,7 +95,7 @@ def _relay(process: int, master: int, signals: Signals) -> None:
         while signals.pending:
             number = signals.pending.pop(0)
             if number == _signal.SIGWINCH and master >= 0:
-                tty.copy_size(0, master)
+                _copy_size(master)
             else:
                 _send(process, number)
         if 0 in ready and master >= 0:
@@ -119,6 +118,12 @@ def _relay(process: int, master: int, signals: Signals) -> None:
             ended = True
             if master < 0:
                 return
+
+
+def _copy_size(master: int) -> None:
+    from rootless import tty
+
+    tty.copy_size(0, master)
 
 
 def _send(process: int, number: int) -> None:

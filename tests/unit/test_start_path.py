@@ -39,7 +39,7 @@ def loaded_by(*modules: str) -> set[str]:
 START = ("__main__", "interpreter", "runtime_options", "runtime_command", "spec", "terminal_relay")
 
 
-@pytest.mark.parametrize("verb", [("launch", "runtime"), ("container_exec",)])
+@pytest.mark.parametrize("verb", [("launch", "container_init", "runtime"), ("container_exec",)])
 def test_what_starts_a_process_loads_nothing_heavy(verb):
     assert not loaded_by(*START, *verb) & HEAVY
 
