@@ -15,7 +15,7 @@ import os
 from fuse_overlay import digest
 from rootless import kernel, paths
 from rootless.errors import InUse, PtbError
-from rootless.record import record
+from rootless.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,6 +117,34 @@ def claim(store: str, diff_id: str) -> Partial | int:
             raise
     finally:
         os.close(store_fd)
+
+
+def begin(store: str) -> Partial:
+    """A layer whose digest nobody knows yet: see `adopt`."""
+    made = claim(store, f"sha256:{os.urandom(32).hex()}")
+    assert not isinstance(made, int)  # noqa: S101 # nobody else can have drawn that
+    return made
+
+
+def adopt(partial: Partial, diff_id: str, archive_size: int) -> int:
+    """Put a layer begun without a digest in the place of this one, unless it is there; returns a descriptor as `commit`."""
+    name = digest.encoded(diff_id)
+    held = _hold(partial.store_fd, name)
+    if held is not None:
+        discard(partial)
+        return held
+    before = digest.encoded(partial.diff_id) + _PARTIAL
+    try:
+        os.rename(before, name + _PARTIAL, src_dir_fd=partial.store_fd, dst_dir_fd=partial.store_fd)
+    except OSError:
+        # Somebody is making the very same layer just now: wait for it.
+        discard(partial)
+        found = claim(os.readlink(f"/proc/self/fd/{partial.store_fd}").removesuffix("/layers"), diff_id)
+        if isinstance(found, int):
+            return found
+        discard(found)
+        raise PtbError(f"layer {diff_id} was given up by another process", hint="try again") from None
+    return commit(replace(partial, diff_id=diff_id), archive_size)
 
 
 def commit(partial: Partial, archive_size: int) -> int:

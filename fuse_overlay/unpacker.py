@@ -218,6 +218,21 @@ def _one_layer(store: str, line: socket.socket, source: io.FileIO, diff_id: str,
             layers.discard(partial)
 
 
+def make_layer(store: str, source: io.FileIO, media_type: str) -> tuple[str, int]:
+    """Unpack a layer that nobody has named yet, as root of the user namespace; its digest and the bytes of its plain tar.
+
+    Raises what unpacking raises; nothing is left then.
+    """
+    partial = layers.begin(store)
+    try:
+        found, size = _unpack(partial, media_type, source)
+    except BaseException:
+        layers.discard(partial)
+        raise
+    os.close(layers.adopt(partial, found, size))
+    return found, size
+
+
 def _claim(store: str, diff_id: str) -> layers.Partial | int:
     """Claim the layer, and die of the puller's end or SIGTERM while another process has it."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})

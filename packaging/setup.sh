@@ -3,7 +3,7 @@
 
 ACCOUNT=ptb
 RUN_PACKAGES="ca-certificates fuse-overlayfs python3 python3-venv slirp4netns uidmap"
-TEST_PACKAGES="busybox-static dbus-daemon docker-registry e2fsprogs fish git inotify-tools libseccomp2 mmdebstrap openssl procps skopeo sudo user-mode-linux xz-utils zsh"
+TEST_PACKAGES="busybox-static dbus-daemon docker-registry e2fsprogs fish git inotify-tools libseccomp2 mmdebstrap openssl procps skopeo sudo systemd user-mode-linux xz-utils zsh"
 TEST_DISK=/run/ptb-test-disk
 
 fail() { # fail MESSAGE [HINT]

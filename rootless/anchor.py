@@ -191,7 +191,10 @@ def _failure(lines: list[str], overlay: Overlay) -> PtbError:
     if any(os.strerror(number) in message for number in (_ENOTCONN, _ECONNABORTED)):
         with open(overlay.log, encoding="utf-8", errors="replace") as stream:
             said = stream.read().strip().splitlines()
-        message, hint = said[-1] if said else f"{overlay_module.PROGRAM} died", f"the whole of what it said is in {overlay.log}"
+        message, hint = (
+            said[-1] if said else f"{overlay_module.PROGRAM} died",
+            f"the whole of what it said is in {overlay.log}",
+        )
     return PtbError(f"cannot start the box: {message}", hint=hint or None)
 
 

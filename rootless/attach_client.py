@@ -44,7 +44,9 @@ def follow(
     try:
         if terminal:
             _send_size(connection)
-        return _Relay(connection, terminal=terminal, stdin=stdin, keys=detach_keys, signals=signals, outputs=outputs).run()
+        return _Relay(
+            connection, terminal=terminal, stdin=stdin, keys=detach_keys, signals=signals, outputs=outputs
+        ).run()
     finally:
         if saved is not None:
             termios.tcsetattr(0, termios.TCSADRAIN, saved)

@@ -60,7 +60,7 @@ def make(planned: Document, spec: Spec) -> Document:
             field = cgroup_limits.field_of(files[0][0])
             raise HostUnfit(
                 f"linux.resources.{field} needs a cgroup, and none can be made here: {error.message}",
-                hint="use --systemd-cgroup in a systemd user session",
+                hint="a systemd user session on cgroup v2 gives one (ptb-runtime: --systemd-cgroup)",
             ) from error
         raise
     return {**planned, "made": made}
@@ -196,7 +196,10 @@ def update(made: Document, resources: Document) -> None:
     files = cgroup_limits.limits(resources)
     if "path" not in made:
         cgroups.require_hierarchy(cgroups.find_hierarchy(), files)
-        raise HostUnfit("the container has no cgroup of its own to limit", hint="use --systemd-cgroup to create it")
+        raise HostUnfit(
+            "the container has no cgroup of its own to limit",
+            hint="a systemd user session on cgroup v2 gives it one when it is started",
+        )
     cgroup = _cgroup(made)
     cgroups.refuse_below_usage(cgroup, resources)
     if made["manager"] == "systemd":

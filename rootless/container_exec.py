@@ -93,6 +93,7 @@ def start(request: ExecRequest) -> tuple[int, int]:
         raise
     finally:
         here.close()
+        os.close(around.proc_fd)
         os.close(init)
         os.waitpid(first, 0)
     return pid, master

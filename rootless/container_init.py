@@ -19,12 +19,11 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
 import _socket
-import _struct
-import fcntl
 
 from rootless import channel, hooks, json_text, kernel, paths, process, procfs, rootfs, starting, tty
 from rootless import system as os
 from rootless.errors import CommandNotRunnable, KernelError, PtbError
+from rootless.network.namespace import bring_loopback_up
 from rootless.record import replace
 
 TYPE_CHECKING = False
@@ -76,7 +75,7 @@ def _build(setup: Setup, parent: Channel) -> tuple[dict[str, object], int, int]:
     if spec.linux.namespaces.get("cgroup") == "":
         kernel.unshare(kernel.CLONE_NEWCGROUP)
     if spec.linux.namespaces.get("network") == "":
-        _bring_loopback_up()
+        bring_loopback_up()
     if spec.hostname:
         kernel.sethostname(spec.hostname)
     if spec.domainname:
@@ -118,17 +117,6 @@ def _enter_time_namespace(spec: Spec) -> None:
         os.close(namespace)
     except OSError as error:
         raise KernelError("making", "a time namespace", error.errno or 0) from error
-
-
-def _bring_loopback_up() -> None:
-    interface = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
-    try:
-        flags_get, flags_set, up = 0x8913, 0x8914, 0x1 | 0x40
-        request = _struct.pack("16sH22x", b"lo", 0)
-        flags = _struct.unpack("16sH22x", fcntl.ioctl(interface.fileno(), flags_get, request))[1]
-        fcntl.ioctl(interface.fileno(), flags_set, _struct.pack("16sH22x", b"lo", flags | up))
-    finally:
-        interface.close()
 
 
 def _check_command(wanted: Process) -> None:

@@ -104,6 +104,11 @@ KEYCTL_JOIN_SESSION_KEYRING = 1
 
 SECCOMP_SET_MODE_FILTER = 1
 
+IN_MODIFY = 0x00000002
+IN_CLOSE_WRITE = 0x00000008
+IN_MOVED_TO = 0x00000080
+IN_CREATE = 0x00000100
+
 _ENOSYS = 38
 _SIGPIPE = 13
 _SIGXFSZ = 25
@@ -445,3 +450,13 @@ def _attached_device_programs(cgroup_fd: int) -> list[int]:
 def seccomp(operation: int, flags: int, program: bytes) -> int:
     """Load the classic BPF `program`, an array of struct sock_filter (seccomp(2)); returns the listener or 0."""
     return _syscall(_NR["seccomp"], "seccomp", operation, flags, pack("HP", len(program) // 8, _address(program)))
+
+
+def inotify_init1(flags: int) -> int:
+    """A descriptor from which events of watched files are read; `flags` are O_NONBLOCK and O_CLOEXEC (inotify(7))."""
+    return _libc("inotify_init1", flags)
+
+
+def inotify_add_watch(fd: int, path: str, mask: int) -> int:
+    """Have the events in `mask`, IN_…, of the file or directory `path` come to `fd` (inotify_add_watch(2))."""
+    return _libc("inotify_add_watch", fd, os.fsencode(path), mask, subject=path)

@@ -25,12 +25,22 @@ import os
 import select
 import time
 
-from rootless import attachment, container_log, json_text, kernel, launch, oci_runtime, overlay, processes, userns, warden
-from rootless import state as state_module
+from rootless import (
+    attachment,
+    container_log,
+    json_text,
+    kernel,
+    launch,
+    oci_runtime,
+    overlay,
+    processes,
+    userns,
+    warden,
+)
 from rootless.errors import PtbError
 from rootless.health import Checks
 from rootless.ids import IdMaps, Subordinates
-from rootless.network import helper as network_helper
+from rootless.network import connection
 from rootless.status import Status
 from rootless.stdio_hub import Client, Hub
 
@@ -46,10 +56,13 @@ _STEADY = 10.0
 """Seconds after which a container that ran is no longer one that fails at once."""
 
 
-def spawn(plan: Plan, callbacks: Callbacks, who: Subordinates, maps: IdMaps) -> _socket.socket:
+def spawn(
+    plan: Plan, callbacks: Callbacks, who: Subordinates, maps: IdMaps, *, joined: int | None = None
+) -> _socket.socket:
     """Fork the monitor; returns a connection to it (see `attachment`), over which it says what failed.
 
-    The caller has one thread. Raises HostUnfit where there can be no user namespace.
+    With `joined`, a pidfd, it lives in the user namespace of that process, whose other namespaces a container can share
+    only so. The caller has one thread. Raises HostUnfit where there can be no user namespace.
     """
     here, there = attachment.pair()
 
@@ -59,7 +72,10 @@ def spawn(plan: Plan, callbacks: Callbacks, who: Subordinates, maps: IdMaps) -> 
         return _main(plan, callbacks, there)
 
     try:
-        userns.fork_with_maps(who, maps, child, flags=kernel.CLONE_NEWNS)
+        if joined is None:
+            userns.fork_with_maps(who, maps, child, flags=kernel.CLONE_NEWNS)
+        else:
+            userns.fork_joined(joined, child, flags=kernel.CLONE_NEWNS)
     finally:
         there.close()
     return here
@@ -95,7 +111,8 @@ class _Monitor:
         self.wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.signals: list[int] = []
         self.listener: _socket.socket | None = None
-        self.network: network_helper.Running | None = None
+        self.network: connection.Running | None = None
+        self.ports: tuple[tuple[str, int, int, str], ...] | None = None
         self.deadlines: dict[str, float] = {}
         self.container = -1
         self.slave = -1
@@ -108,7 +125,7 @@ class _Monitor:
         self.checks: Checks | None = None
         self.started = False
         _signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        for number in (_signal.SIGTERM, _signal.SIGCHLD, _signal.SIGUSR1):
+        for number in (_signal.SIGTERM, _signal.SIGUSR1):
             _signal.signal(number, lambda found, _frame: self.signals.append(found))
         for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGPIPE):
             _signal.signal(number, _signal.SIG_IGN)
@@ -119,7 +136,7 @@ class _Monitor:
         """Everything that lasts over restarts."""
         plan = self.plan
         os.makedirs(plan.runtime_directory, 0o700, exist_ok=True)
-        self.network = network_helper.start(plan.network)
+        self.network = connection.start(plan.network, plan.runtime_directory)
         if plan.overlay is not None:
             overlay.mount(plan.overlay, plan.rootfs)
         self.log = container_log.open_log(
@@ -176,7 +193,7 @@ class _Monitor:
             except FileNotFoundError:
                 pass
         if self.network is not None:
-            network_helper.stop(self.network)
+            connection.stop(self.network)
         if self.plan.overlay is not None:
             try:
                 kernel.umount2(self.plan.rootfs, kernel.MNT_DETACH)
@@ -301,9 +318,13 @@ class _Monitor:
     def _start(self, pid: int) -> None:
         assert self.network is not None  # noqa: S101 # set_up made it
         self._await_go()
-        ports = network_helper.publish(self.network, self.plan.network)
+        if self.ports is None:
+            self.ports = tuple(
+                (port.host_ip, port.host_port, port.container_port, port.protocol)
+                for port in connection.wait_ready(self.network)
+            )
         oci_runtime.start(self.plan.runtime_root, self.plan.id, self.plan.runtime)
-        status = self.status.running(pid, processes.start_time(pid) or 0, ports, self.network.address)
+        status = self.status.running(pid, processes.start_time(pid) or 0, self.ports, self.network.address)
         if self.plan.health is not None:
             self.checks = Checks(self.plan.health, self.plan.runtime_root, self.plan.id)
             status = self.checks.begin(status)
@@ -388,13 +409,6 @@ class _Monitor:
             number = self.signals.pop(0)
             if number == _signal.SIGTERM:
                 self._stop(self.plan.stop_signal, self.plan.stop_timeout)
-            elif number == _signal.SIGCHLD:
-                self._reap_others()
-
-    def _reap_others(self) -> None:
-        """Helpers that ended; the container's first process, the warden and a health check are waited for by name."""
-        if self.network is not None:
-            network_helper.reap(self.network)
 
     def _handle_deadlines(self) -> None:
         now = time.monotonic()

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rootless.health import Health
-    from rootless.network.helper import Network, Running
+    from rootless.network.connection import Network, Running
     from rootless.overlay import Overlay
     from rootless.status import Status
 

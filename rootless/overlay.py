@@ -26,7 +26,7 @@ class Overlay:
     """Directories to stack, the topmost first in `lower`, and where changes go; names are relative to `directory`.
 
     `uid_mapping` and `gid_mapping` are fuse-overlayfs's (see `ids.overlay_mapping`), empty for the ids as they are on
-    disk; `log` is the file that gets what fuse-overlayfs says.
+    disk; `log` is the file that gets what fuse-overlayfs says. Without `upper` nothing can be changed.
     """
 
     directory: str
@@ -51,14 +51,17 @@ def mount(overlay: Overlay, target: str) -> int:
     try:
         os.chdir(overlay.directory)
         lower = ":".join(overlay.lower)
-        changes = f"upperdir={overlay.upper},workdir={overlay.work},userxattr"
+        changes = f"upperdir={overlay.upper},workdir={overlay.work},userxattr" if overlay.upper else "userxattr"
         if len(lower) + len(changes) > _PAGE - 16:
             # A directory is one to four characters long when it is named by its descriptor.
             flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-            opened = [os.open(name, flags) for name in (*overlay.lower, overlay.upper, overlay.work)]
+            opened = [os.open(name, flags) for name in overlay.lower]
+            lower = ":".join(map(str, opened))
+            if overlay.upper:
+                changes_in = [os.open(name, flags) for name in (overlay.upper, overlay.work)]
+                opened += changes_in
+                changes = f"upperdir={changes_in[0]},workdir={changes_in[1]},userxattr"
             os.chdir("/proc/self/fd")
-            *stack, upper, work = map(str, opened)
-            lower, changes = ":".join(stack), f"upperdir={upper},workdir={work},userxattr"
         kernel.mount("overlay", target, "overlay", 0, f"lowerdir={lower},{changes}")
     except OSError as error:
         raise KernelError("mounting", f'an overlay on "{target}"', error.errno or 0) from error
@@ -90,7 +93,9 @@ def _mount_fuse(overlay: Overlay, target: str) -> int:
 
 def _serve(program: str, overlay: Overlay, device: int) -> int:
     """Fork the process that becomes fuse-overlayfs; it ends with the caller, and has all the caller's capabilities."""
-    options = f"lowerdir={':'.join(overlay.lower)},upperdir={overlay.upper},workdir={overlay.work}"
+    options = f"lowerdir={':'.join(overlay.lower)}"
+    if overlay.upper:
+        options += f",upperdir={overlay.upper},workdir={overlay.work}"
     if overlay.uid_mapping:
         options += f",uidmapping={overlay.uid_mapping},gidmapping={overlay.gid_mapping}"
     pid = os.fork()

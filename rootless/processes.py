@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from rootless import system as os
 
+_SIGKILL = 9
+
 
 def boot_id() -> str:
     """The random id of this boot."""
@@ -45,6 +47,16 @@ def kill_and_wait(pidfd: int) -> None:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     poll.poll()
+
+
+def end_child(pid: int) -> None:
+    """Kill a child of the caller and wait for it; one that was waited for before is no error."""
+    try:
+        if os.waitpid(pid, os.WNOHANG)[0] == 0:
+            os.kill(pid, _SIGKILL)
+            os.waitpid(pid, 0)
+    except ChildProcessError:
+        return
 
 
 def in_mount_namespace(inode: int) -> list[tuple[int, str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 
-from rootless import json_text, processes
+from rootless import json_text, kernel, processes
 from rootless.errors import InvalidDocument
 from rootless.record import record, replace, values_of
 
@@ -46,18 +46,12 @@ class Status:
     def initial() -> Status:
         """Of a container that its monitor, the caller, is about to start."""
         me = os.getpid()
-        return Status(
-            "starting", monitor=me, monitor_started=processes.start_time(me) or 0, boot=processes.boot_id()
-        )
+        return Status("starting", monitor=me, monitor_started=processes.start_time(me) or 0, boot=processes.boot_id())
 
-    def running(
-        self, pid: int, started: int, ports: tuple[tuple[str, int, int, str], ...], address: str
-    ) -> Status:
+    def running(self, pid: int, started: int, ports: tuple[tuple[str, int, int, str], ...], address: str) -> Status:
         """It runs now."""
         changes = {"pid": pid, "pid_started": started, "started_at": time.time_ns(), "finished_at": 0, "exit_code": 0}
-        return replace(
-            self, state="running", ports=ports, address=address, error="", out_of_memory=False, **changes
-        )
+        return replace(self, state="running", ports=ports, address=address, error="", out_of_memory=False, **changes)
 
     def ended_with(self, code: int, *, out_of_memory: bool = False, error: str = "") -> Status:
         """Its first process has ended; `code` as shells have it."""
@@ -116,6 +110,13 @@ def load(directory: str) -> Status:
     code = found.exit_code if found.finished_at > found.started_at else 137
     finished = found.finished_at or found.started_at
     return replace(found, state="exited", pid=0, exit_code=code, finished_at=finished, health="")
+
+
+def watch(directory: str) -> int:
+    """A descriptor that becomes readable whenever the status in `directory` is written from now on (inotify(7))."""
+    fd = kernel.inotify_init1(os.O_CLOEXEC)
+    kernel.inotify_add_watch(fd, directory, kernel.IN_MOVED_TO)
+    return fd
 
 
 def is_alive(status: Status) -> bool:

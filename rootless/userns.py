@@ -105,10 +105,28 @@ def fork_with_maps(who: Subordinates, maps: IdMaps, child: Callable[[], int], *,
     return pid
 
 
-def fork_mapped(child: Callable[[], int], maps: IdMaps | None = None) -> int:
+def fork_joined(user_namespace: int, child: Callable[[], int], *, flags: int = 0) -> int:
+    """Fork; `child` runs in the user namespace of the process that the pidfd means, with all capabilities there, and in
+    new namespaces of the kinds in `flags`. It keeps the caller's ids. Returns its process id. One thread only.
+    """
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 125
+    try:
+        kernel.setns(user_namespace, kernel.CLONE_NEWUSER)
+        if flags:
+            kernel.unshare(flags)
+        status = child()
+    finally:
+        os._exit(status)
+
+
+def fork_mapped(child: Callable[[], int], maps: IdMaps | None = None, *, flags: int = 0) -> int:
     """Fork; `child` runs as container root, with all capabilities, in a new user namespace with the default map.
 
-    What it returns is its exit status. Returns its process id. Raises HostUnfit. One thread only.
+    What it returns is its exit status; `flags` are other namespaces to make. Returns its process id. Raises HostUnfit.
+    One thread only.
     """
 
     def as_root() -> int:
@@ -116,7 +134,7 @@ def fork_mapped(child: Callable[[], int], maps: IdMaps | None = None) -> int:
         return child()
 
     who = subordinates()
-    return fork_with_maps(who, maps or who.default_maps(), as_root)
+    return fork_with_maps(who, maps or who.default_maps(), as_root, flags=flags)
 
 
 def become_root() -> None:
@@ -126,8 +144,40 @@ def become_root() -> None:
     os.setresuid(0, 0, 0)
 
 
-def run_mapped(task: Callable[[], None], maps: IdMaps | None = None) -> None:
-    """Run `task` as container root and wait for it; what it raises as PtbError or OSError is raised here again."""
+def run_mapped(
+    task: Callable[[], None],
+    maps: IdMaps | None = None,
+    *,
+    flags: int = 0,
+    meanwhile: Callable[[], None] | None = None,
+) -> None:
+    """Run `task` as container root and wait for it; what it raises as PtbError or OSError is raised here again.
+
+    The caller does `meanwhile` before it waits: reading what the task writes to a pipe, or the other way round.
+    """
+
+    def fork(child: Callable[[], int]) -> int:
+        return fork_mapped(child, maps, flags=flags)
+
+    _run_in(fork, task, meanwhile)
+
+
+def run_joined(user_namespace: int, task: Callable[[], None], *, meanwhile: Callable[[], None] | None = None) -> None:
+    """The same in the user namespace of the process that the pidfd means; the caller's other namespaces stay."""
+
+    def fork(child: Callable[[], int]) -> int:
+        def as_root() -> int:
+            become_root()
+            return child()
+
+        return fork_joined(user_namespace, as_root)
+
+    _run_in(fork, task, meanwhile)
+
+
+def _run_in(
+    fork: Callable[[Callable[[], int]], int], task: Callable[[], None], meanwhile: Callable[[], None] | None
+) -> None:
     import errno as errno_module
 
     read_end, write_end = os.pipe()
@@ -140,20 +190,29 @@ def run_mapped(task: Callable[[], None], maps: IdMaps | None = None) -> None:
             os.write(write_end, f"{error.message}\0{error.hint or ''}".encode(errors="replace")[:60000])
             return 1
         except OSError as error:
-            text = f"{error.filename or 'the file system'}: {os.strerror(error.errno or errno_module.EIO)}"
+            text = f"{os.fsdecode(error.filename or 'the file system')}: {os.strerror(error.errno or errno_module.EIO)}"
             os.write(write_end, f"{text}\0".encode(errors="replace")[:60000])
             return 1
         return 0
 
     try:
-        pid = fork_mapped(child, maps)
+        pid = fork(child)
     finally:
         os.close(write_end)
+    failed: PtbError | OSError | None = None
+    try:
+        if meanwhile is not None:
+            meanwhile()
+    except (PtbError, OSError) as error:
+        failed = error
     said = b""
     while chunk := os.read(read_end, 65536):
         said += chunk
     os.close(read_end)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    # Where both sides failed, one of them only found its pipe closed.
+    if failed is not None and (not said or not isinstance(failed, BrokenPipeError)):
+        raise failed
     if said:
         message, _nul, hint = said.decode(errors="replace").partition("\0")
         raise PtbError(message, hint=hint or None)

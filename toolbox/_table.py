@@ -226,7 +226,6 @@ COMMANDS: dict[str, Command] = {
             '--sysctl': ('sysctl', 'texts'),
             '--systemd': ('systemd', 'text'),
             '--timeout': ('timeout', 'text'),
-            '--tls-verify': ('tls_verify', 'switch'),
             '--tmpfs': ('tmpfs', 'texts'),
             '--tty': ('tty', 'flag'),
             '-t': ('tty', 'flag'),
@@ -377,7 +376,6 @@ COMMANDS: dict[str, Command] = {
             '--sysctl': ('sysctl', 'texts'),
             '--systemd': ('systemd', 'text'),
             '--timeout': ('timeout', 'text'),
-            '--tls-verify': ('tls_verify', 'switch'),
             '--tmpfs': ('tmpfs', 'texts'),
             '--tty': ('tty', 'flag'),
             '-t': ('tty', 'flag'),
@@ -960,6 +958,56 @@ COMMANDS: dict[str, Command] = {
         {
         },
     ),
+    'secret create': (
+        'Keep a secret for containers.',
+        False,
+        False,
+        (('name', 'one'), ('source', 'one')),
+        {
+            '--label': ('label', 'texts'),
+            '-l': ('label', 'texts'),
+            '--replace': ('replace', 'flag'),
+        },
+    ),
+    'secret ls': (
+        'List secrets.',
+        False,
+        False,
+        (),
+        {
+            '--format': ('format', 'text'),
+            '--noheading': ('noheading', 'flag'),
+            '--quiet': ('quiet', 'flag'),
+            '-q': ('quiet', 'flag'),
+        },
+    ),
+    'secret inspect': (
+        'Show what is known of secrets, but for what they hold.',
+        False,
+        False,
+        (('names', 'many'),),
+        {
+        },
+    ),
+    'secret rm': (
+        'Remove secrets.',
+        False,
+        False,
+        (('names', 'many'),),
+        {
+            '--all': ('all', 'flag'),
+            '-a': ('all', 'flag'),
+            '--ignore': ('ignore', 'flag'),
+        },
+    ),
+    'secret exists': (
+        'Exit with 0 if there is such a secret, else with 1.',
+        False,
+        False,
+        (('name', 'one'),),
+        {
+        },
+    ),
     'toolbox create': (
         "Make a box, of this machine's distribution unless told otherwise.",
         False,
@@ -1063,7 +1111,17 @@ COMMANDS: dict[str, Command] = {
         },
     ),
     'version': (
-        'Print the version.',
+        "Print the version; with --format as podman's clients read it.",
+        False,
+        False,
+        (),
+        {
+            '--format': ('format', 'text'),
+            '-f': ('format', 'text'),
+        },
+    ),
+    'system migrate': (
+        "Do nothing: nothing that ptb keeps has to be migrated (podman's clients call it after an upgrade).",
         False,
         False,
         (),
@@ -1117,6 +1175,10 @@ COMPLETES: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
     'volume rm': {'names': ('volumes', ())},
     'volume prune': {'filters': ('filters', ())},
     'volume exists': {'name': ('volumes', ())},
+    'secret create': {'name': ('secrets', ()), 'source': ('files', ())},
+    'secret inspect': {'names': ('secrets', ())},
+    'secret rm': {'names': ('secrets', ())},
+    'secret exists': {'name': ('secrets', ())},
     'toolbox create': {'container': ('boxes', ()), 'image': ('images', ()), 'distro': ('words', ('arch', 'fedora', 'rhel', 'ubuntu')), 'authfile': ('files', ())},
     'toolbox enter': {'container': ('boxes', ()), 'distro': ('words', ('arch', 'fedora', 'rhel', 'ubuntu'))},
     'toolbox run': {'command': ('commands', ()), 'container': ('boxes', ()), 'distro': ('words', ('arch', 'fedora', 'rhel', 'ubuntu'))},

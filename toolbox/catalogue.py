@@ -29,6 +29,7 @@ COMMANDS = {
         f"volume {name}": ("toolbox.commands.volumes", f"volume_{name}")
         for name in ("create", "ls", "inspect", "rm", "prune", "exists")
     },
+    **{f"secret {name}": ("toolbox.commands.secrets", name) for name in ("create", "ls", "inspect", "rm", "exists")},
     "toolbox create": ("toolbox.commands.toolbx", "create"),
     "toolbox enter": ("toolbox.commands.toolbx", "enter"),
     "toolbox run": ("toolbox.commands.toolbx", "run"),
@@ -36,6 +37,7 @@ COMMANDS = {
     "toolbox rm": ("toolbox.commands.toolbx", "remove"),
     "toolbox rmi": ("toolbox.commands.toolbx", "remove_images"),
     "version": ("toolbox.commands.version", "version"),
+    "system migrate": ("toolbox.commands.version", "migrate"),
 }
 
 ALIASES = {"ls": "list", "umount": "unmount"}
@@ -43,6 +45,8 @@ ALIASES = {"ls": "list", "umount": "unmount"}
 GROUPS = {
     "container": "The commands about containers once more, as docker and podman group them",
     "healthcheck": "Containers' health",
+    "secret": "Secrets: what containers get to know and nobody else",
+    "system": "What concerns all of it",
     "toolbox": "The same boxes, spelled as toolbox's users know them: alias toolbox='ptb toolbox'",
     "volume": "Volumes: directories that outlive the containers that use them",
 }
@@ -53,8 +57,36 @@ DEFAULTS = {"toolbox": "toolbox enter"}
 CONTAINER_FORMS = {
     name: name
     for name in (
-        *("attach", "commit", "cp", "create", "diff", "exec", "export", "init", "kill", "logs", "mount", "pause", "port"),
-        *("ps", "rename", "restart", "rm", "run", "start", "stats", "stop", "top", "unmount", "unpause", "update", "wait"),
+        *(
+            "attach",
+            "commit",
+            "cp",
+            "create",
+            "diff",
+            "exec",
+            "export",
+            "init",
+            "kill",
+            "logs",
+            "mount",
+            "pause",
+            "port",
+        ),
+        *(
+            "ps",
+            "rename",
+            "restart",
+            "rm",
+            "run",
+            "start",
+            "stats",
+            "stop",
+            "top",
+            "unmount",
+            "unpause",
+            "update",
+            "wait",
+        ),
     )
 } | {"ls": "ps", "list": "ps", "umount": "unmount"}
 """What may follow `container`, and the command it is."""

@@ -158,3 +158,8 @@ InspectArgs = Annotated[
     list[str] | None, _argument("NAME", "Containers, images or volumes, by name or id."), Completes("inspectable")
 ]
 LongIgnore = Annotated[bool, _option("--ignore", None, "Names of no container are no error.")]
+OneSecret = Annotated[str, _argument("NAME", "The secret's name."), Completes("secrets")]
+SecretArgs = Annotated[list[str] | None, _argument("NAME", "Secrets, by name."), Completes("secrets")]
+SecretSource = Annotated[str, _argument("FILE", "The file that holds it, or - for standard input."), Completes("files")]
+SecretReplace = Annotated[bool, _option("--replace", None, "Take the place of one with the same name.")]
+AllSecrets = Annotated[bool, _option("--all -a", None, "Every secret.")]

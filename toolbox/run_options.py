@@ -272,9 +272,6 @@ Systemd = Annotated[
     Completes("words", ("true", "false", "always")),
 ]
 Timeout = Annotated[str, _option("--timeout", "SECONDS", "Kill the container after this time.")]
-TlsVerify = Annotated[
-    str, _option("--tls-verify", "true,false", "Whether registries must prove who they are, true by default."), SWITCH
-]
 Tmpfs = Annotated[list[str] | None, _option("--tmpfs", "PATH[:OPTIONS]", "Mount a file system in memory.")]
 Tty = Annotated[bool, _option("--tty -t", None, "Give the container a terminal.")]
 TimeZone = Annotated[str, _option("--tz", "ZONE", "The time zone; local for the host's.")]

@@ -25,7 +25,9 @@ def load(name: str) -> Callable[..., int]:
 
 def hints(function: Callable[..., int]) -> dict[str, Any]:
     """The function's annotations, which name entries of `options`, resolved. The commands themselves never import those."""
-    return typing.get_type_hints(function, globalns={**vars(options), **vars(container_options), **vars(run_options)}, include_extras=True)
+    return typing.get_type_hints(
+        function, globalns={**vars(options), **vars(container_options), **vars(run_options)}, include_extras=True
+    )
 
 
 def run(
@@ -55,7 +57,10 @@ def run(
     command.__annotations__ = annotations
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command(
-        context_settings={"help_option_names": ["--help"] if name in ("run", "create") else ["-h", "--help"], "allow_interspersed_args": not ends},
+        context_settings={
+            "help_option_names": ["--help"] if name in ("run", "create") else ["-h", "--help"],
+            "allow_interspersed_args": not ends,
+        },
     )(command)
     try:
         status = app(arguments, prog_name=f"ptb {name}", standalone_mode=False)

@@ -1,1 +1,1 @@
-"""Networks of containers: namespaces, the helpers that connect them, published ports, and the files that name hosts."""
+"""A container's network: its namespace, the program that connects it, published ports, and the names it knows."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.rootless import environment, images
+from tests.rootless.containers import Engine
 from tests.rootless.environment import UserEnvironment
 from tests.rootless.images import ImageRegistry
 
@@ -24,23 +25,26 @@ def user_env(tmp_path: Path) -> Iterator[UserEnvironment]:
     account = environment.make(tmp_path / "home")
     yield account
     account.end_all()
-    account.ptb("rm", "--all", "--force", check=True)
+    account.ptb("rm", "--all", "--force", "--volumes", check=True)
+    account.ptb("toolbox", "rm", "--all", "--force", check=True)
     account.ptb("rmi", "--all", "--force", check=True)
     left = [path for place in (account.boxes, account.layers) if place.exists() for path in place.iterdir()]
     assert left == []
-    assert _overlays(account) == []
+    assert _processes(account) == []
 
 
-def _overlays(account: UserEnvironment) -> list[str]:
-    """The processes that still serve an overlay of this account's."""
+def _processes(account: UserEnvironment) -> list[str]:
+    """The processes that still serve an overlay of this account's, or stand by one of its containers."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             name, place = (process / "comm").read_text().strip(), (process / "cwd").readlink()
+            environ = (process / "environ").read_bytes()
         except OSError:
             continue
-        if name == "fuse-overlayfs" and place.is_relative_to(account.home):
-            found.append(process.name)
+        ours = place.is_relative_to(account.home) or f"HOME={account.home}\0".encode() in environ
+        if ours and (name in ("fuse-overlayfs", "slirp4netns", "pasta") or name.startswith("ptb-")):
+            found.append(f"{process.name} {name}")
     return found
 
 
@@ -61,3 +65,16 @@ def debian(image_registry: ImageRegistry) -> str:
 def busybox(image_registry: ImageRegistry) -> str:
     """busybox and its links in /bin, and nothing else."""
     return image_registry.add("test/busybox:1", [images.busybox_layer()])
+
+
+@pytest.fixture
+def engine(user_env: UserEnvironment, tools: str) -> Engine:
+    """`ptb` with a busybox image that has most of its applets, /etc and /tmp."""
+    user_env.ptb("pull", "-q", tools, check=True)
+    return Engine(user_env, tools)
+
+
+@pytest.fixture(scope="session")
+def tools(image_registry: ImageRegistry) -> str:
+    """busybox with what scripts in containers use."""
+    return image_registry.add("test/tools:1", [images.busybox_layer(*images.TOOLS), images.base_layer()])

@@ -68,7 +68,7 @@ class UserEnvironment:
             check=False,
             cwd=cwd or self.home,
             env={**self.environ, **(environ or {})},
-            timeout=300,
+            timeout=2 * PATIENCE,
         )
         assert not check or done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr

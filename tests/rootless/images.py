@@ -166,6 +166,65 @@ def busybox_layer(*applets: str) -> Filling:
     return fill
 
 
+TOOLS = (
+    *("awk", "cat", "chmod", "chown", "cp", "cut", "date", "dd", "df", "du", "echo", "env", "false", "find", "grep"),
+    *(
+        "head",
+        "hostname",
+        "httpd",
+        "id",
+        "ip",
+        "kill",
+        "ln",
+        "ls",
+        "mkdir",
+        "mount",
+        "mv",
+        "nc",
+        "nslookup",
+        "ping",
+        "printf",
+    ),
+    *(
+        "ps",
+        "pwd",
+        "readlink",
+        "rm",
+        "sed",
+        "seq",
+        "setsid",
+        "sh",
+        "sha256sum",
+        "sleep",
+        "sort",
+        "stat",
+        "stty",
+        "sync",
+    ),
+    *("tail", "tar", "tee", "test", "touch", "tr", "true", "tty", "uname", "usleep", "vi", "wc", "wget", "yes"),
+)
+"""Applets of busybox for containers that run scripts."""
+
+
+def base_layer() -> Filling:
+    """The directories and the accounts of a small distribution."""
+
+    def fill(archive: tarfile.TarFile) -> None:
+        for name, mode in (
+            ("etc", 0o755),
+            ("home", 0o755),
+            ("root", 0o700),
+            ("tmp", 0o1777),
+            ("run", 0o755),
+            ("var", 0o755),
+        ):
+            add_directory(archive, name, mode)
+        add_file(archive, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")
+        add_file(archive, "etc/group", b"root:x:0:\nwheel:x:10:user\nuser:x:1000:\n")
+
+    return fill
+
+
 _ENCODERS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "gzip": ("+gzip", lambda data: gzip.compress(data, 1)),
     "zstd": ("+zstd", zstd.compress),

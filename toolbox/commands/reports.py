@@ -107,7 +107,7 @@ def inspect(
     format: ShortTemplateFormat = "",  # noqa: A002
     latest: Latest = False,
     size: Size = False,
-    type: Type = "",
+    type: Type = "",  # noqa: A002
 ) -> int:
     """Show everything about containers, images or volumes."""
     from toolbox.containers import inspect
@@ -136,9 +136,9 @@ def port(
     latest: Latest = False,
 ) -> int:
     """Show the published ports of a container."""
-    from toolbox.containers import port
+    from toolbox.containers import port as ports
 
-    return port.show(name, port, all=all, latest=latest)
+    return ports.show(name, port, all=all, latest=latest)
 
 
 def events(

@@ -1,1 +1,1 @@
-"""Containers, as docker's and podman's users know them; boxes are next door."""
+"""Containers: what `ptb run` makes, shows and removes."""

@@ -11,12 +11,14 @@ from rootless.errors import AlreadyExists, NotFound, UsageError
 from rootless.monitor_plan import Log
 from toolbox import names as shared_names
 from toolbox.containers import (
+    events,
     health_options,
     mount_syntax,
     network_options,
     ports,
     process_options,
     resource_options,
+    secrets,
     security_options,
     sizes,
     store,
@@ -80,6 +82,8 @@ def _pull(given: Given) -> None:
         raise NotFound(f'image "{given["image"]}" is not here', hint=f"ptb pull {given['image']}")
     from toolbox.images import pull
 
+    if given.get("authfile"):
+        os.environ["REGISTRY_AUTH_FILE"] = os.path.abspath(given["authfile"])
     platform = given.get("platform") or ""
     if not platform and (given.get("arch") or given.get("os") or given.get("variant")):
         from fuse_overlay import oci
@@ -122,6 +126,7 @@ def _add(given: Given, image: Given) -> ContainerRecord:
         if older is not None:
             remove.remove_one(older, force=True, seconds=0)
     os.close(store.add(container))
+    events.note("container", "create", container.id, container.name, Image=container.image, Attributes=container.labels)
     path = given.get("cidfile") or ""
     if path:
         with open(path, "x", encoding="ascii") as stream:
@@ -162,6 +167,7 @@ def _record(given: Given, image: Given) -> ContainerRecord:
     if ids.mode == "keep-id" and not given.get("user"):
         user = f"{os.getuid() if ids.uid < 0 else ids.uid}:{os.getgid() if ids.gid < 0 else ids.gid}"
     open_stdin = bool(given.get("interactive"))
+    systemd = _wants_systemd(given.get("systemd") or "true", (*entry_point, *command))
     return ContainerRecord(
         id=identity,
         name=given.get("name") or _invent_name(),
@@ -206,13 +212,15 @@ def _record(given: Given, image: Given) -> ContainerRecord:
         time_zone=given.get("tz") or "",
         oom_score=resource_options.optional_integer(given.get("oom_score_adj") or "", "--oom-score-adj", -1000, 1000),
         init=bool(given.get("init")),
-        systemd=_wants_systemd(given.get("systemd") or "true", (*entry_point, *command)),
+        systemd=systemd,
         cgroups=given.get("cgroups") or "enabled",
         cgroup_parent=given.get("cgroup_parent") or "",
         log=_log(given),
         restart=_restart(given),
-        stop_signal=_stop_signal(given, config),
-        stop_timeout=float(resource_options.optional_integer(given.get("stop_timeout") or "10", "--stop-timeout", -1, 10**6) or 0),
+        stop_signal=_stop_signal(given, config, systemd=systemd),
+        stop_timeout=float(
+            resource_options.optional_integer(given.get("stop_timeout") or "10", "--stop-timeout", -1, 10**6) or 0
+        ),
         timeout=float(resource_options.optional_integer(given.get("timeout") or "0", "--timeout", 0, 10**9) or 0),
         health=health_options.health(given, config.get("Healthcheck")),
         runtime=oci_runtime.find(given.get("runtime") or ""),
@@ -221,7 +229,11 @@ def _record(given: Given, image: Given) -> ContainerRecord:
         id_file=os.path.abspath(given["cidfile"]) if given.get("cidfile") else "",
         sd_notify=_sd_notify(given.get("sdnotify") or "container"),
         preserve_fds=given.get("preserve_fds") or 0,
-        **namespaces,
+        secrets=secrets.parse(given.get("secret") or ()),
+        pid=namespaces["pid"],
+        ipc=namespaces["ipc"],
+        uts=namespaces["uts"],
+        cgroup=namespaces["cgroup"],
     )
 
 
@@ -302,7 +314,9 @@ def _log(given: Given) -> Log:
     settings = process_options.pairs(given.get("log_opt") or (), "--log-opt")
     unknown = set(settings) - {"max-size", "max-file", "tag", "path"}
     if unknown or "path" in settings:
-        raise UsageError(f'--log-opt "{(sorted(unknown) or ["path"])[0]}" is not known', hint="max-size, max-file and tag are")
+        raise UsageError(
+            f'--log-opt "{(sorted(unknown) or ["path"])[0]}" is not known', hint="max-size, max-file and tag are"
+        )
     files = resource_options.optional_integer(settings.get("max-file", "1"), "--log-opt max-file", 1, 1000) or 1
     size = sizes.bytes_of(settings["max-size"], "--log-opt max-size") if settings.get("max-size", "-1") != "-1" else 0
     return Log(driver, size, files, settings.get("tag", ""))
@@ -315,8 +329,8 @@ def _restart(given: Given) -> Any:
     return policy
 
 
-def _stop_signal(given: Given, config: Given) -> str:
-    name = given.get("stop_signal") or config.get("StopSignal") or "TERM"
+def _stop_signal(given: Given, config: Given, *, systemd: bool) -> str:
+    name = given.get("stop_signal") or config.get("StopSignal") or ("RTMIN+3" if systemd else "TERM")
     runtime.signal_number(name)
     return str(name)
 

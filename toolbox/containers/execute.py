@@ -44,7 +44,7 @@ def execute(
         directory=directory or container.directory or "/",
     )
     if user:
-        process = _as_user(process, container, status.pid, user)
+        process = _as_user(process, container, user)
     if privileged:
         from rootless import capabilities
 
@@ -61,11 +61,9 @@ def execute(
         preserve_fds=preserve_fds,
         keep_terminal=True,
     )
-    if not interactive or detach:
-        null = os.open("/dev/null", os.O_RDONLY)
-        if not terminal:
-            os.dup2(null, 0)
-        os.close(null)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for fd in (0, 1, 2) if detach else () if interactive or terminal else (0,):
+        os.dup2(null, fd)
     signals = None if detach else terminal_relay.catch_signals()
     try:
         pid, master = container_exec.start(request)
@@ -81,16 +79,12 @@ def _inherited(process: Process | None) -> tuple[str, ...]:
     return process.environment
 
 
-def _as_user(process: Process, container: ContainerRecord, pid: int, text: str) -> Process:
+def _as_user(process: Process, container: ContainerRecord, text: str) -> Process:
     """The process as another user, looked up in the container's own files."""
     from rootless import capabilities
     from rootless.spec import User
 
-    root = os.open(f"/proc/{pid}/root", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        found = users.resolve(root, text, container.groups)
-    finally:
-        os.close(root)
+    found = _looked_up(container, text)
     environment = tuple(entry for entry in process.environment if not entry.startswith("HOME="))
     if found.uid == 0:
         held = tuple(sorted(container.security.capabilities or capabilities.DEFAULT))
@@ -106,3 +100,16 @@ def _as_user(process: Process, container: ContainerRecord, pid: int, text: str) 
         environment=(*environment, f"HOME={found.home}"),
         capabilities={"inheritable": (), "ambient": (), **sets},
     )
+
+
+def _looked_up(container: ContainerRecord, text: str) -> users.User:
+    """The user, looked up in the files of the running container."""
+    from rootless import json_text
+    from toolbox.containers import filesystem
+
+    def question(root: int) -> str:
+        found = users.resolve(root, text, container.groups)
+        return json_text.dump([found.uid, found.gid, list(found.groups), found.home, found.name])
+
+    uid, gid, groups, home, name = json_text.parse(filesystem.ask(container, question), "the user")
+    return users.User(uid, gid, tuple(groups), home, name)

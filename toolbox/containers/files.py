@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import os
 
-from rootless import paths as confined
 from rootless.errors import NotFound
 from rootless.network import hosts
+from rootless.network.hosts import Names, Resolver
 from toolbox import __version__
-from toolbox.containers import store
+from toolbox.containers import secrets, store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from rootless.network.helper import Running
+    from rootless.network.connection import Running
     from toolbox.containers.record import ContainerRecord
 
 _KINDS = {"pid": "pid", "ipc": "ipc", "uts": "uts", "network": "net", "cgroup": "cgroup", "user": "user"}
@@ -29,31 +29,51 @@ def mounts(container: ContainerRecord, directory: str, root_fd: int, network: Ru
     if container.network.mode == "container":
         other = store.need(container.network.value)
         place = f"{store.directory(other.id)}/files"
-        shared = [name for name in ("hosts", "resolv.conf") if os.path.exists(f"{place}/{name}")]
-        found = [_bind(f"{place}/{name}", f"/etc/{name}") for name in shared]
+        shared = [name for name in ("hosts", "resolv.conf") if os.path.exists(f"{place}/etc-{name}")]
+        found = [_bind(f"{place}/etc-{name}", f"/etc/{name}") for name in shared]
     else:
         found = []
-        texts["/etc/resolv.conf"] = hosts.resolv_conf(
-            network,
-            servers=container.network.dns,
-            search=container.network.dns_search,
-            options=container.network.dns_options,
-        )
-        if container.network.write_hosts:
-            texts["/etc/hosts"] = hosts.hosts(
-                network,
-                names=(container.hostname, container.name),
-                extra=container.network.add_hosts,
+        choice = container.network
+        if choice.dns != ("none",):
+            texts["/etc/resolv.conf"] = hosts.resolv_conf(
+                hosts.host_resolv_conf(private=network.private),
+                Resolver(choice.dns, choice.dns_search, choice.dns_options),
+                forwarder=network.resolver,
+                private=network.private,
+                ipv6=network.ipv6,
             )
+        if choice.write_hosts:
+            own = Names(network.address or "127.0.1.1", (container.hostname, container.name))
+            added = hosts.parse_added(choice.add_hosts, network.host)
+            texts["/etc/hosts"] = hosts.hosts(_host_file(), (own,), added, network.host)
     if container.uts.mode == "private":
         texts["/etc/hostname"] = container.hostname + "\n"
+    for target, text in secrets.files(container.secrets):
+        texts[target] = text
     for target, text in texts.items():
-        path = f"{directory}/files/{target.rpartition('/')[2]}"
+        path = f"{directory}/files/{target.strip('/').replace('/', '-')}"
         _write(path, text)
-        if target == "/run/.containerenv" and not confined.exists_in(root_fd, "/run"):
-            os.close(confined.make_directories(root_fd, "/run"))
         found.append(_bind(path, target))
-    return found
+    return found + _time_zone(container)
+
+
+def _time_zone(container: ContainerRecord) -> list[dict[str, Any]]:
+    """The host's own description of the zone, at /etc/localtime: the image need not have any."""
+    name = container.time_zone
+    if not name:
+        return []
+    source = "/etc/localtime" if name == "local" else os.path.normpath(f"/usr/share/zoneinfo/{name}")
+    if not os.path.isfile(source) or (name != "local" and not source.startswith("/usr/share/zoneinfo/")):
+        raise NotFound(f'time zone "{name}" is not known to this machine', hint="timedatectl list-timezones")
+    return [{**_bind(os.path.realpath(source), "/etc/localtime"), "options": ["bind", "ro", "rprivate"]}]
+
+
+def _host_file() -> str:
+    try:
+        with open("/etc/hosts", encoding="utf-8", errors="surrogateescape") as stream:
+            return stream.read()
+    except OSError:
+        return ""
 
 
 def _write(path: str, text: str) -> None:

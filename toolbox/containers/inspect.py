@@ -98,9 +98,9 @@ def document(container: ContainerRecord, *, size: bool = False) -> dict[str, Any
         "ImageName": container.image,
         "Rootfs": container.rootfs,
         "Pod": "",
-        "ResolvConfPath": f"{place}/files/resolv.conf",
-        "HostnamePath": f"{place}/files/hostname",
-        "HostsPath": f"{place}/files/hosts",
+        "ResolvConfPath": f"{place}/files/etc-resolv.conf",
+        "HostnamePath": f"{place}/files/etc-hostname",
+        "HostsPath": f"{place}/files/etc-hosts",
         "StaticDir": place,
         "OCIConfigPath": f"{store.runtime_directory(container.id)}/config.json",
         "OCIRuntime": container.runtime or "ptb-runtime",
@@ -201,7 +201,9 @@ def _mount(mount: Any) -> dict[str, Any]:
 
     named = mount.kind == "volume"
     options = list(mount.options)
-    propagation = next((option for option in options if option.lstrip("r") in ("private", "shared", "slave")), "rprivate")
+    propagation = next(
+        (option for option in options if option.lstrip("r") in ("private", "shared", "slave")), "rprivate"
+    )
     return {
         "Type": mount.kind,
         **({"Name": mount.name} if named else {}),
@@ -376,7 +378,8 @@ def _host_config(container: ContainerRecord) -> dict[str, Any]:
         "Init": container.init,
         "PidsLimit": (resources.get("pids") or {}).get("limit", 0),
         "Ulimits": [
-            {"Name": f"RLIMIT_{limit.name.upper()}", "Soft": limit.soft, "Hard": limit.hard} for limit in container.limits
+            {"Name": f"RLIMIT_{limit.name.upper()}", "Soft": limit.soft, "Hard": limit.hard}
+            for limit in container.limits
         ],
     }
 

@@ -12,7 +12,7 @@ import sys
 from rootless import attachment, runtime
 from rootless import status as status_module
 from rootless.errors import InUse, PtbError
-from toolbox.containers import store
+from toolbox.containers import events, store
 from toolbox.containers.record import ContainerRecord
 
 TYPE_CHECKING = False
@@ -99,6 +99,7 @@ def pause(container: ContainerRecord, *, resume: bool = False) -> None:
     if store.status(container).state != "running":
         raise InUse(f'container "{container.name}" is not running: it cannot be {"un" * resume}paused')
     runtime.pause(store.runtime_root(), container.id, resume=resume)
+    events.note("container", "unpause" if resume else "pause", container.id, container.name, Image=container.image)
 
 
 def wait(container: ContainerRecord, conditions: tuple[str, ...]) -> int:
@@ -107,22 +108,29 @@ def wait(container: ContainerRecord, conditions: tuple[str, ...]) -> int:
     `stopped` and `exited` are heard from its monitor; other conditions from its status file, which is replaced whenever
     it changes (inotify(7)).
     """
-    ends = {"stopped", "exited"}
-    while True:
-        status = store.status(container)
-        state = "stopped" if status.state == "exited" else status.state
-        if state in conditions or status.state in conditions or (ends & set(conditions) and state == "stopped"):
-            return status.exit_code
-        if "healthy" in conditions and status.health == "healthy":
-            return -1
-        if "unhealthy" in conditions and status.health == "unhealthy":
-            return -1
-        if set(conditions) <= ends and status.state in ("running", "starting", "restarting"):
-            connection = monitor_of(container)
-            if connection is not None:
-                attachment.tell(connection, attachment.WAIT)
-                said = await_end(connection)
+    watch = status_module.watch(store.directory(container.id))
+    try:
+        while True:
+            status = store.status(container)
+            state = "paused" if "paused" in conditions and store.is_paused(container) else status.state
+            if state in conditions or (state == "exited" and "stopped" in conditions):
+                return status.exit_code if state == "exited" else -1
+            if status.health and status.health in conditions:
+                return -1
+            if state == "running" and set(conditions) <= {"stopped", "exited"}:
+                said = _heard(container)
                 if said.isdigit():
                     return int(said)
-                continue
-        status_module.await_change(store.directory(container.id))
+            else:
+                os.read(watch, 4096)
+    finally:
+        os.close(watch)
+
+
+def _heard(container: ContainerRecord) -> bytes:
+    """The exit status that the monitor tells at the end; empty where there is no monitor, or it was killed."""
+    connection = monitor_of(container)
+    if connection is None:
+        return b""
+    attachment.tell(connection, attachment.WAIT)
+    return await_end(connection)

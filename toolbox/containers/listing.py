@@ -55,7 +55,7 @@ def show(
     from toolbox import listing
 
     rows = [described.row(container, whole=no_trunc, size=size) for container in containers]
-    columns = _COLUMNS
+    columns: tuple[tuple[str, str], ...] = _COLUMNS
     if namespaces:
         columns = _NAMESPACE_COLUMNS
         rows = [{**row, **_namespace_ids(row["Pid"])} for row in rows]
@@ -128,7 +128,15 @@ def _namespace_ids(pid: int) -> dict[str, str]:
     import os
 
     found = {}
-    names = {"CGROUPNS": "cgroup", "IPC": "ipc", "MNT": "mnt", "NET": "net", "PIDNS": "pid", "USERNS": "user", "UTS": "uts"}
+    names = {
+        "CGROUPNS": "cgroup",
+        "IPC": "ipc",
+        "MNT": "mnt",
+        "NET": "net",
+        "PIDNS": "pid",
+        "USERNS": "user",
+        "UTS": "uts",
+    }
     for column, name in names.items():
         try:
             found[column] = os.readlink(f"/proc/{pid}/ns/{name}").partition("[")[2].rstrip("]")

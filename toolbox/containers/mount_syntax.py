@@ -79,7 +79,9 @@ def _checked(options: list[str], whole: str) -> tuple[str, ...]:
     for option in options:
         name = option.partition("=")[0]
         if name not in _VOLUME_OPTIONS and name not in ("upperdir", "workdir", "idmap"):
-            raise UsageError(f'"{whole}": there is no option "{option}"', hint="options are ro, rw, U, O, nocopy, rslave, …")
+            raise UsageError(
+                f'"{whole}": there is no option "{option}"', hint="options are ro, rw, U, O, nocopy, rslave, …"
+            )
         if name == "idmap":
             raise UsageError(f'"{whole}": idmap needs the real root: an ordinary user cannot map the ids of a mount')
     return tuple(option for option in options if option and option not in _IGNORED)
@@ -112,7 +114,9 @@ def _from(text: str) -> list[Mount]:
     found = []
     for mount in store.need(name).mounts:
         if mount.kind in ("bind", "volume"):
-            kept = tuple(option for option in mount.options if option not in ("ro", "rw") or not {"ro", "rw"} & set(options))
+            kept = tuple(
+                option for option in mount.options if option not in ("ro", "rw") or not {"ro", "rw"} & set(options)
+            )
             found.append(Mount(mount.kind, mount.target, mount.source, mount.name, (*kept, *options), mount.anonymous))
     return found
 

@@ -86,7 +86,9 @@ def _range(text: str, whole: str) -> range:
 
 
 def _wrong(text: str) -> UsageError:
-    return UsageError(f'-p "{text}" is not [[IP:]HOST:]CONTAINER[/PROTOCOL]', hint="as in -p 8080:80 or -p 127.0.0.1::80/udp")
+    return UsageError(
+        f'-p "{text}" is not [[IP:]HOST:]CONTAINER[/PROTOCOL]', hint="as in -p 8080:80 or -p 127.0.0.1::80/udp"
+    )
 
 
 def exposed(texts: Iterable[str]) -> tuple[str, ...]:

@@ -211,7 +211,8 @@ def from_text(text: str, where: str) -> ContainerRecord:
     document = json_text.parse(text, where)
     try:
         document.pop("format")
-        return _build(ContainerRecord, document)
+        built: ContainerRecord = _build(ContainerRecord, document)
+        return built
     except (TypeError, KeyError, AttributeError) as error:
         raise InvalidDocument(f'"{where}" is not a container\'s record: {error}') from error
 

@@ -10,12 +10,10 @@ from rootless import paths as confined
 from rootless import userns
 from rootless.errors import InUse, NotFound, PtbError
 from toolbox import names
-from toolbox.containers import lifecycle, store, volumes
+from toolbox.containers import events, lifecycle, store, volumes
 from toolbox.containers.record import ContainerRecord
 
 _REMOVING = ".removing-"
-
-
 
 
 def remove(
@@ -69,8 +67,9 @@ def _dependent(containers: list[ContainerRecord]) -> list[ContainerRecord]:
     found = []
     ids = {container.id for container in containers}
     for other in store.everything():
-        uses = [other.network, other.pid, other.ipc, other.uts, other.cgroup]
-        if other.id not in ids and any(use.mode == "container" and use.value in ids for use in uses):
+        uses = [(use.mode, use.value) for use in (other.pid, other.ipc, other.uts, other.cgroup)]
+        uses.append((other.network.mode, other.network.value))
+        if other.id not in ids and any(mode == "container" and value in ids for mode, value in uses):
             found.append(other)
     return found
 
@@ -100,7 +99,9 @@ def remove_one(
 def prune(*, force: bool, filters: list[str] | None) -> int:
     """`container prune`: asks first on a terminal."""
     if not force and sys.stdin.isatty():
-        print("WARNING! This will remove all non running containers.\nAre you sure you want to continue? [y/N] ", end="")
+        print(
+            "WARNING! This will remove all non running containers.\nAre you sure you want to continue? [y/N] ", end=""
+        )
         sys.stdout.flush()
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             return 0
@@ -121,6 +122,7 @@ def prune(*, force: bool, filters: list[str] | None) -> int:
 def forget(container: ContainerRecord, *, with_volumes: bool) -> None:
     """Remove a container that does not run: its name, then its directory; as root of the user namespace."""
     names.release(container.name)
+    events.note("container", "remove", container.id, container.name, Image=container.image, Attributes=container.labels)
     going = f"{_REMOVING}{container.id}"
     os.rename(store.directory(container.id), f"{names.containers()}/{going}")
     store.forget(going)
@@ -130,8 +132,12 @@ def forget(container: ContainerRecord, *, with_volumes: bool) -> None:
 
 
 def _remove_runtime_directory(container: ContainerRecord) -> None:
-    place = store.runtime_directory(container.id)
-    parent = os.open(os.path.dirname(place), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        parent = os.open(
+            os.path.dirname(store.runtime_directory(container.id)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        )
+    except FileNotFoundError:
+        return  # nothing has run since this login began
     try:
         confined.remove_tree(parent, container.id)
     except FileNotFoundError:

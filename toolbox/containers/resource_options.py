@@ -27,7 +27,8 @@ def resources(given: Mapping[str, Any]) -> dict[str, Any]:
     limit = given.get("pids_limit") or ""
     if limit:
         number = _integer(limit, "--pids-limit")
-        found["pids"] = {"limit": number if number > 0 else -1}
+        if number > 0 or given.get("changing"):
+            found["pids"] = {"limit": number if number > 0 else -1}
     unified = {}
     for text in given.get("cgroup_conf") or ():
         name, equals, value = text.partition("=")

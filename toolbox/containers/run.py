@@ -5,7 +5,7 @@ from __future__ import annotations
 import _socket
 import os
 
-from rootless import attach_client, attachment, terminal_relay
+from rootless import attach_client, attachment, launch, terminal_relay
 from rootless.attach_client import End
 from rootless.errors import PtbError
 from toolbox.containers import process_options, start, store
@@ -91,6 +91,8 @@ def run(given: dict[str, Any]) -> int:
     try:
         if given.get("detach"):
             detached(container)
+            if given.get("conmon_pidfile"):
+                launch.write_pid_file(os.path.abspath(given["conmon_pidfile"]), store.status(container).monitor)
             print(container.id)
             return 0
         streams = _streams(given, container)

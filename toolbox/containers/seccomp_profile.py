@@ -21,10 +21,14 @@ def from_docker(document: Any, capabilities: frozenset[str] = frozenset()) -> di
     rules = []
     for rule in document.get("syscalls") or ():
         includes, excludes = rule.get("includes") or {}, rule.get("excludes") or {}
-        if not _fits(includes, machine, capabilities, wanted=True) or not _fits(excludes, machine, capabilities, wanted=False):
+        if not _fits(includes, machine, capabilities, wanted=True) or not _fits(
+            excludes, machine, capabilities, wanted=False
+        ):
             continue
         names = rule.get("names") or ([rule["name"]] if "name" in rule else [])
-        kept = {key: value for key, value in rule.items() if key in ("action", "args", "errnoRet") and value is not None}
+        kept = {
+            key: value for key, value in rule.items() if key in ("action", "args", "errnoRet") and value is not None
+        }
         rules.append({**kept, "names": names})
     made: dict[str, Any] = {"defaultAction": document["defaultAction"], "syscalls": rules}
     for key in ("defaultErrnoRet", "flags", "listenerPath", "listenerMetadata"):

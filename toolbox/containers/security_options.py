@@ -22,7 +22,7 @@ def security(added: Iterable[str], dropped: Iterable[str], options: Iterable[str
         held = set()
     both = (set(names) & set(without)) - {"ALL"}
     if both:
-        raise UsageError(f"{sorted(both)[0]} is both added and dropped")
+        raise UsageError(f"{min(both)} is both added and dropped")
     held |= {name for name in names if name != "ALL"}
     held -= set(without)
     settings: dict[str, object] = {"no_new_privileges": False, "seccomp": "", "apparmor": ""}

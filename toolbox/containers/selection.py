@@ -11,7 +11,18 @@ if TYPE_CHECKING:
 
     from toolbox.containers.record import ContainerRecord
 
-_STATES = ("created", "running", "paused", "restarting", "exited", "stopped", "dead", "removing", "unknown", "initialized")
+_STATES = (
+    "created",
+    "running",
+    "paused",
+    "restarting",
+    "exited",
+    "stopped",
+    "dead",
+    "removing",
+    "unknown",
+    "initialized",
+)
 
 
 def matching(containers: list[ContainerRecord], filters: list[str]) -> list[ContainerRecord]:
@@ -27,8 +38,7 @@ def matching(containers: list[ContainerRecord], filters: list[str]) -> list[Cont
         if negated and key != "label!":
             raise UsageError(f'filter "{key}=" cannot be negated: only label can')
         by_key.setdefault(key, []).append(value)
-    tests = [(key, values) for key, values in by_key.items()]
-    return [container for container in containers if all(_holds(container, key, values) for key, values in tests)]
+    return [one for one in containers if all(_holds(one, key, values) for key, values in by_key.items())]
 
 
 def _holds(container: ContainerRecord, key: str, values: list[str]) -> bool:

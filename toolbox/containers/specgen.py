@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import os
 
-from rootless import capabilities, default_spec, paths, seccomp_default, spec
-from rootless.errors import InvalidDocument
-from toolbox.containers import files, users, volumes
+from rootless import default_spec, seccomp_default, spec
+from toolbox.containers import devices, files, secrets, users, volumes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from rootless.network.helper import Running
-    from toolbox.containers.record import ContainerRecord, Mount
+    from rootless.network.connection import Running
+    from toolbox.containers.record import ContainerRecord
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _WIDELY_KNOWN = "1.0.2"
@@ -34,10 +33,13 @@ def document(container: ContainerRecord, directory: str, rootfs: str, network: R
     root = os.open(rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         user = users.resolve(root, container.user, container.groups)
+        if container.ids.mode == "keep-id":
+            users.add_account(root, user)
         mounts = [
             *_kernel_mounts(container),
+            *devices.mounts(container),
             *files.mounts(container, directory, root, network),
-            *volumes.mounts(container, root),
+            *volumes.mounts(container, directory, root, user),
         ]
     finally:
         os.close(root)
@@ -51,9 +53,14 @@ def document(container: ContainerRecord, directory: str, rootfs: str, network: R
         "root": {"path": rootfs, "readonly": container.read_only},
         **({"hostname": container.hostname} if container.hostname and _own(container.uts) else {}),
         "mounts": kept,
-        "annotations": dict(container.annotations),
+        "annotations": _annotations(container),
         "linux": _linux(container, network),
     }
+
+
+def _annotations(container: ContainerRecord) -> dict[str, str]:
+    kept = {"run.oci.keep_original_groups": "1"} if "keep-groups" in container.groups else {}
+    return {**container.annotations, **kept}
 
 
 def _own(namespace: Any) -> bool:
@@ -96,23 +103,12 @@ def environment(container: ContainerRecord, user: users.User) -> list[str]:
     found = {"PATH": PATH, "container": "podman"}
     if container.terminal:
         found["TERM"] = "xterm"
-    for entry in container.environment:
+    for entry in (*container.environment, *secrets.variables(container.secrets)):
         name, _equals, value = entry.partition("=")
         found[name] = value
     found.setdefault("HOSTNAME", container.hostname or os.uname().nodename)
     found.setdefault("HOME", user.home)
-    if container.time_zone and "TZ" not in found:
-        found["TZ"] = _zone(container.time_zone)
     return [f"{name}={value}" for name, value in found.items()]
-
-
-def _zone(name: str) -> str:
-    if name != "local":
-        return name
-    try:
-        return os.readlink("/etc/localtime").partition("zoneinfo/")[2] or "UTC"
-    except OSError:
-        return "UTC"
 
 
 def _capabilities(container: ContainerRecord, user: users.User) -> dict[str, list[str]]:
@@ -132,17 +128,21 @@ def _kernel_mounts(container: ContainerRecord) -> list[dict[str, Any]]:
         _bind("/proc", "/proc", "rbind", *_CONTAINED) if host_pid else _mount("/proc", "proc", *_CONTAINED),
         _mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
         _mount("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
-        _mount("/dev/mqueue", "mqueue", *_CONTAINED)
-        if _own(container.ipc)
-        else _bind("/dev/mqueue", "/dev/mqueue", "rbind", *_CONTAINED),
         _mount("/sys", "sysfs", *_CONTAINED, "rw" if privileged else "ro"),
         _mount("/sys/fs/cgroup", "cgroup", *_CONTAINED, "relatime", "rw" if privileged or container.systemd else "ro"),
     ]
-    if _own(container.ipc) or container.ipc.mode == "shareable":
+    if container.ipc.mode != "host":
+        mounts.append(_mount("/dev/mqueue", "mqueue", *_CONTAINED))
+    elif os.path.ismount("/dev/mqueue"):
+        mounts.append(_bind("/dev/mqueue", "/dev/mqueue", "rbind", *_CONTAINED))
+    if container.ipc.mode in ("private", "shareable", "none"):
         mounts.append(_mount("/dev/shm", "tmpfs", *_CONTAINED, "mode=1777", f"size={container.shm_size}"))  # noqa: S108
     elif container.ipc.mode == "host":
         mounts.append(_bind("/dev/shm", "/dev/shm", "rbind", "nosuid", "nodev", "noexec"))  # noqa: S108
-    if container.read_only and container.read_only_tmpfs:
+    if container.systemd:
+        for target in ("/run", "/run/lock", "/tmp", "/var/log/journal"):  # noqa: S108 # in the container
+            mounts.append(_mount(target, "tmpfs", "nosuid", "nodev", "mode=1777" if target == "/tmp" else "mode=755"))  # noqa: S108
+    elif container.read_only and container.read_only_tmpfs:
         for target in ("/run", "/tmp", "/var/tmp"):  # noqa: S108 # in the container
             mounts.append(_mount(target, "tmpfs", "nosuid", "nodev", "mode=1777", "tmpcopyup"))
     return mounts

@@ -6,19 +6,21 @@ import _socket
 import os
 
 from rootless import attachment, errors, ids, kernel, monitor, oci_runtime, runtime
-from rootless.errors import InUse, NotFound, PtbError
+from rootless.errors import InUse, NotFound, PtbError, UsageError
 from rootless.ids import IdMaps, Subordinates
 from rootless.monitor_plan import Callbacks, Plan
-from rootless.network.helper import Network
+from rootless.network import connection
+from rootless.network.connection import Network
+from rootless.network.ports import PublishedPort
 from rootless.overlay import Overlay
 from toolbox import paths
-from toolbox.containers import files, specgen, store
+from toolbox.containers import events, files, specgen, store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from rootless.network.helper import Running
+    from rootless.network.connection import Running
     from rootless.status import Status
     from toolbox.containers.record import ContainerRecord
 
@@ -33,7 +35,7 @@ def begin(container: ContainerRecord, held: int) -> _socket.socket:
     if status.state in ("running", "starting", "restarting"):
         raise InUse(f'container "{container.name}" runs already')
     who = ids.subordinates()
-    maps = _maps(container, who)
+    maps = maps_of(container, who)
     for place in (store.runtime_directory(container.id), store.runtime_root()):
         os.makedirs(place, mode=0o700, exist_ok=True)
     callbacks = Callbacks(
@@ -41,7 +43,36 @@ def begin(container: ContainerRecord, held: int) -> _socket.socket:
         running=lambda status: _running(container, status),
         ended=lambda status: _ended(container, status),
     )
-    return monitor.spawn(_plan(container, who), callbacks, who, maps)
+    if os.path.isdir(f"{store.runtime_root()}/{container.id}"):
+        oci_runtime.delete(store.runtime_root(), container.id, container.runtime)  # its monitor was killed
+    plan = _plan(container, who)
+    connection.check(plan.network)
+    joined = _user_namespace(container)
+    try:
+        return monitor.spawn(plan, callbacks, who, maps, joined=joined)
+    finally:
+        if joined is not None:
+            os.close(joined)
+
+
+def _user_namespace(container: ContainerRecord) -> int | None:
+    """A pidfd of the container whose namespaces this one shares, and whose user namespace owns them; None for none.
+
+    Raises UsageError where two containers are asked for, NotFound where that one does not run.
+    """
+    shared = (container.network, container.pid, container.ipc, container.uts, container.cgroup)
+    owners = list(dict.fromkeys(choice.value for choice in shared if choice.mode == "container"))
+    if not owners:
+        return None
+    if len(owners) > 1:
+        raise UsageError(f'container "{container.name}" cannot share the namespaces of two containers at once')
+    other = store.need(owners[0])
+    pid = store.status(other).pid
+    if not pid:
+        raise NotFound(
+            f'container "{other.name}", whose namespaces are wanted, does not run', hint=f"ptb start {other.name}"
+        )
+    return os.pidfd_open(pid)
 
 
 def await_running(container: ContainerRecord, connection: _socket.socket) -> int:
@@ -66,7 +97,8 @@ def failure(container: ContainerRecord, data: bytes) -> PtbError:
     return made
 
 
-def _maps(container: ContainerRecord, who: Subordinates) -> IdMaps:
+def maps_of(container: ContainerRecord, who: Subordinates) -> IdMaps:
+    """The id maps the container lives under."""
     return who.swap_maps() if container.ids.mode == "keep-id" else who.default_maps()
 
 
@@ -128,7 +160,10 @@ def _network(container: ContainerRecord) -> Network:
     choice = container.network
     if choice.mode == "container":
         return Network("path", files.namespace_of(choice.value, "network"))
-    return Network(choice.mode, choice.value)
+    ports = tuple(
+        PublishedPort(port.host_ip, port.host_port, port.container_port, port.protocol) for port in choice.publish
+    )
+    return Network(choice.mode, choice.value, ",".join(choice.options), ports)
 
 
 # --- in the monitor ---
@@ -143,11 +178,26 @@ def _prepare(container: ContainerRecord, network: Running) -> dict[str, Any]:
 
 
 def _running(container: ContainerRecord, status: Status) -> None:
-    return
+    note(container, "start" if not status.restarts else "restart")
 
 
 def _ended(container: ContainerRecord, status: Status) -> None:
+    if status.started_at:
+        note(container, "died", ContainerExitCode=status.exit_code)
     if container.remove:
         from toolbox.containers import remove
 
         remove.forget(container, with_volumes=True)
+
+
+def note(container: ContainerRecord, action: str, **attributes: object) -> None:
+    """Add an event about the container."""
+    events.note(
+        "container",
+        action,
+        container.id,
+        container.name,
+        Image=container.image,
+        Attributes=container.labels,
+        **attributes,
+    )

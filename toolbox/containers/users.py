@@ -5,6 +5,9 @@ The files are hostile: they are read beneath the root, up to a size, and broken 
 
 from __future__ import annotations
 
+import os
+import pwd
+
 from rootless import paths
 from rootless.errors import NotFound
 from rootless.record import record
@@ -48,6 +51,23 @@ def resolve(root_fd: int, text: str, groups: tuple[str, ...] = ()) -> User:
     return User(uid, gid, tuple(dict.fromkeys(number for number in extra if number != gid)), home, name)
 
 
+def add_account(root_fd: int, user: User) -> None:
+    """Give a user without a name a line in the image's /etc/passwd, as podman does for one who keeps their id."""
+    if user.name or user.uid == 0:
+        return
+    try:
+        text = (paths.read_in(root_fd, "/etc/passwd") or b"").decode(errors="surrogateescape")
+        if text and not text.endswith("\n"):
+            text += "\n"
+        name = pwd.getpwuid(user.uid).pw_name if user.uid == os.getuid() else f"user{user.uid}"
+        if any(line.startswith(f"{name}:") for line in text.splitlines()):
+            name = f"user{user.uid}"
+        line = f"{name}:*:{user.uid}:{user.gid}:{name}:{user.home}:/bin/sh\n"
+        paths.write_in(root_fd, "/etc/passwd", (text + line).encode(errors="surrogateescape"), 0o644)
+    except (OSError, KeyError):
+        return  # an image without /etc, or one that cannot be written to
+
+
 def _lines(root_fd: int, path: str) -> list[list[str]]:
     try:
         data = paths.read_in(root_fd, path) or b""
@@ -60,9 +80,9 @@ def _lines(root_fd: int, path: str) -> list[list[str]]:
 
 def _account(lines: list[list[str]], wanted: str) -> list[str] | None:
     for fields in lines:
-        if (fields[0] == wanted or (wanted.isdecimal() and fields[2] == wanted)) and _is_id(fields[2]):
-            if _is_id(fields[3]):
-                return fields
+        named = fields[0] == wanted or (wanted.isdecimal() and fields[2] == wanted)
+        if named and _is_id(fields[2]) and _is_id(fields[3]):
+            return fields
     return None
 
 

@@ -111,7 +111,9 @@ def stop(
     """`stop`: all at once, each with its own wait."""
     containers = chosen(names, all=all, latest=latest, ignore=ignore, cidfile=cidfile, filters=filters)
     wait_for = seconds(time, "--time")
-    waiting = [(container, lifecycle.ask_to_stop(container, signal=signal, seconds=wait_for)) for container in containers]
+    waiting = [
+        (container, lifecycle.ask_to_stop(container, signal=signal, seconds=wait_for)) for container in containers
+    ]
     given = dict(zip((container.id for container in containers), names, strict=False)) if not all else {}
     for container, connection in waiting:
         if connection is not None:
@@ -133,7 +135,12 @@ def restart(
 ) -> int:
     """`restart`."""
     containers = chosen(
-        names, all=all or running, latest=latest, cidfile=cidfile, filters=filters, states=("running",) if running else ()
+        names,
+        all=all or running,
+        latest=latest,
+        cidfile=cidfile,
+        filters=filters,
+        states=("running",) if running else (),
     )
     wait_for = seconds(time, "--time")
 
@@ -199,9 +206,7 @@ def unpause(
     return lifecycle.each(containers, work)
 
 
-def wait(
-    names: list[str], *, condition: list[str] | None, ignore: bool, interval: str, latest: bool
-) -> int:
+def wait(names: list[str], *, condition: list[str] | None, ignore: bool, interval: str, latest: bool) -> int:
     """`wait`: prints an exit status a line; the interval is accepted, since nothing is looked at again and again."""
     missing = [name for name in names if store.find(name) is None]
     if missing and not ignore:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import time
 
-from rootless import json_text, tree_copy
+from rootless import json_text, overlay, tree_copy
 from rootless import paths as confined
 from rootless.errors import AlreadyExists, NotFound, UsageError
+from rootless.overlay import Overlay
 from rootless.record import record, values_of
 from toolbox import paths
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from toolbox.containers.record import ContainerRecord, Mount
+    from toolbox.containers.users import User
 
 _RECORD = "volume.json"
 _DATA = "_data"
@@ -122,13 +124,20 @@ _PLAIN = ("ro", "rw", "exec", "noexec", "suid", "nosuid", "dev", "nodev")
 _PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable")
 
 
-def mounts(container: ContainerRecord, root_fd: int) -> list[dict[str, Any]]:
+def mounts(container: ContainerRecord, directory: str, root_fd: int, user: User) -> list[dict[str, Any]]:
     """The container's own mounts for its config.json, outer ones first; new volumes are filled from the image."""
-    found = [_mounted(container, mount, root_fd) for mount in container.mounts]
+    found = []
+    for index, mount in enumerate(container.mounts):
+        entry = _mounted(mount, root_fd)
+        if "U" in mount.options:
+            _give(entry["source"], user)
+        if "O" in mount.options:
+            entry["source"] = _overlaid(entry["source"], f"{directory}/overlay{index}")
+        found.append(entry)
     return sorted(found, key=lambda entry: entry["destination"].rstrip("/").count("/"))
 
 
-def _mounted(container: ContainerRecord, mount: Mount, root_fd: int) -> dict[str, Any]:
+def _mounted(mount: Mount, root_fd: int) -> dict[str, Any]:
     if mount.kind == "tmpfs":
         options = list(mount.options)
         if not {"ro", "rw"} & set(options):
@@ -157,6 +166,41 @@ def _mounted(container: ContainerRecord, mount: Mount, root_fd: int) -> dict[str
     if not set(_PROPAGATION) & set(options):
         options.append("rprivate")
     return {"destination": mount.target, "type": "bind", "source": source, "options": options, "_user": True}
+
+
+def _give(source: str, user: User) -> None:
+    """Make everything in the directory the user's (option U); links are not followed."""
+    fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if (os.fstat(fd).st_uid, os.fstat(fd).st_gid) == (user.uid, user.gid):
+            return
+        os.fchown(fd, user.uid, user.gid)
+        for _path, directories, names, inner in os.fwalk(".", dir_fd=fd):
+            for name in (*directories, *names):
+                os.chown(name, user.uid, user.gid, dir_fd=inner, follow_symlinks=False)
+    finally:
+        os.close(fd)
+
+
+def _overlaid(source: str, place: str) -> str:
+    """A stack of the directory and an empty one, in which changes stay (option O); they go with the container's end."""
+    confined_parent = os.open(os.path.dirname(place), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        confined.remove_tree(confined_parent, os.path.basename(place))
+    except FileNotFoundError:
+        pass
+    finally:
+        os.close(confined_parent)
+    for part in ("upper", "work", "merged"):
+        os.makedirs(f"{place}/{part}")
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    fd = os.open(source, flags)
+    try:
+        stack = Overlay(f"/proc/self/fd/{fd}", (".",), f"{place}/upper", f"{place}/work", f"{place}/log")
+        overlay.mount(stack, f"{place}/merged")
+    finally:
+        os.close(fd)
+    return f"{place}/merged"
 
 
 def _fill(source: str, root_fd: int, target: str) -> None:

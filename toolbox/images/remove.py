@@ -9,6 +9,8 @@ from rootless import userns
 from rootless.errors import InUse, NotFound, UsageError
 from toolbox.boxes import store as boxes
 from toolbox.boxes.store import BoxRecord
+from toolbox.containers import store as containers
+from toolbox.containers.record import ContainerRecord
 from toolbox.images import stored
 from toolbox.images.stored import StoredImage
 
@@ -27,22 +29,29 @@ def remove(names: list[str], *, all: bool, force: bool) -> int:  # noqa: A002 - 
         chosen = {name: image for image in images for name in image.names}
     for text in names:
         chosen |= named(images, text)
-    records = boxes.all_records()
-    doomed: list[BoxRecord] = []
+    records: list[BoxRecord | ContainerRecord] = [*boxes.all_records(), *containers.everything()]
+    doomed: list[BoxRecord | ContainerRecord] = []
     for image in images:
         if not _wholly(image, chosen):
             continue
-        users = [box for box in records if box.image_digest == image.digest]
+        users = [one for one in records if one.image_digest == image.digest]
         if users and not force:
+            kind = "box" if isinstance(users[0], BoxRecord) else "container"
             raise InUse(
-                f'image "{image.names[0]}" is used by box "{users[0].name}"',
+                f'image "{image.names[0]}" is used by {kind} "{users[0].name}"',
                 hint=f"ptb rm {users[0].name} first, or use --force",
             )
         doomed += users
-    if doomed:
-        from toolbox.boxes import remove as boxes_remove
+    for one in doomed:
+        if isinstance(one, BoxRecord):
+            from toolbox.boxes import remove as boxes_remove
 
-        boxes_remove.remove([box.name for box in doomed], all=False, force=True)
+            boxes_remove.remove([one.name], all=False, force=True)
+        else:
+            from toolbox.containers import remove as containers_remove
+
+            containers_remove.remove_one(one, force=True, seconds=0)
+            print(one.name)
     for name in chosen:
         if layout.untag(stored.store(), name):
             print(f"untagged: {name}")
@@ -54,12 +63,13 @@ def remove(names: list[str], *, all: bool, force: bool) -> int:  # noqa: A002 - 
 
 
 def collect() -> None:
-    """Remove the layers that no image and no box refers to, and what killed pulls left, unless layers are being added."""
+    """Remove the layers that no image, box or container refers to, and what killed pulls left, unless some are being added."""
     place = stored.store()
     with stored.removing_layers() as alone:
         if not alone:
             return
         used = {diff_id for box in boxes.all_records() for diff_id in box.layers}
+        used.update(diff_id for container in containers.everything() for diff_id in container.layers)
         for item in stored.everything():
             if item.image is not None:
                 used.update(item.image.config.diff_ids)
