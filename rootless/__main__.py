@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
+
+from rootless import system as os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
         raise UsageError(f'--cgroup-manager must be systemd, cgroupfs or disabled, not "{manager}"')
     root = options.get("root") or state.default_root()
     return {
-        "root": os.path.abspath(root),
+        "root": root if root.startswith("/") else os.path.abspath(root),
         "systemd": manager == "systemd",
         "cgroup-disabled": manager == "disabled",
     }

@@ -38,7 +38,7 @@ def mask(names: tuple[str, ...], where: str) -> int:
 
 def last_capability() -> int:
     """The highest number this kernel knows (/proc/sys/kernel/cap_last_cap)."""
-    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as stream:
+    with open("/proc/sys/kernel/cap_last_cap", encoding="utf-8") as stream:
         return int(stream.read())
 
 

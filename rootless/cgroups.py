@@ -8,9 +8,9 @@ POLLPRI; the kernel's admin-guide/cgroup-v2.rst). Times are seconds, and only bo
 
 from __future__ import annotations
 
-import os
 from errno import EACCES, EBUSY, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, EPERM, EROFS
 
+from rootless import system as os
 from rootless.errors import HostUnfit, InUse, InvalidDocument, KernelError
 from rootless.record import record
 

@@ -6,10 +6,10 @@ Errors travel as messages too, so that what failed inside is told outside in the
 from __future__ import annotations
 
 import _socket
-import os
 import sys
 
 from rootless import errors
+from rootless import system as os
 from rootless.errors import PtbError
 
 _LARGEST = 1 << 18
@@ -112,9 +112,10 @@ def connect_path(path: str) -> _socket.socket:
     """A stream connection to the socket at `path`, which may be longer than an address holds. Raises PtbError."""
     made = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
-        directory = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        parent, slash, name = path.rpartition("/")
+        directory = os.open(parent + slash or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            made.connect(f"/proc/self/fd/{directory}/{os.path.basename(path)}")
+            made.connect(f"/proc/self/fd/{directory}/{name}")
         finally:
             os.close(directory)
     except OSError as error:

@@ -6,9 +6,8 @@ empty one means that the container has none. That is no error unless limits were
 
 from __future__ import annotations
 
-import os
-
 from rootless import cgroup_limits, cgroups
+from rootless import system as os
 from rootless.errors import HostUnfit, KernelError, NotFound, PtbError
 
 TYPE_CHECKING = False

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
 import _socket
-import os
 
-from rootless import channel, container_init, kernel, launch, process, procfs, tty
+from rootless import channel, kernel, process, procfs, starting
 from rootless import state as state_module
+from rootless import system as os
 from rootless.errors import InUse, KernelError, PtbError
 from rootless.record import record, replace
 
@@ -52,21 +52,23 @@ def start(request: ExecRequest) -> tuple[int, int]:
     init = state_module.open_process(state)
     if now not in ("running", "created", "paused") or init is None:
         raise InUse(f'container "{request.id}" is {now}: nothing can be executed in it')
-    launch.check_terminal(request.process.terminal, request.console_socket, keeps=request.keep_terminal)
-    around = launch.surroundings(request.spec, request.preserve_fds)
+    starting.check_terminal(request.process.terminal, request.console_socket, keeps=request.keep_terminal)
+    around = starting.surroundings(request.spec, request.preserve_fds)
     console = channel.connect_path(request.console_socket) if request.console_socket else None
+    if request.process.terminal:
+        from rootless import tty  # noqa: F401 # while its file can be reached
     joined = _namespaces_to_join(state, init)
-    root = container_init.namespace_root(state.pid)
+    root = starting.namespace_root(state.pid)
     document = state_module.document(state, now)
     around = replace(around, proc_fd=procfs.open_host())  # the container's own /proc is whatever it made of it
     here, there = channel.pair()
-    first = os.fork()
+    first = kernel.clone(0)
     if first == 0:
         try:
             here.close()
             _enter_cgroup(state, request.cgroup)
             if request.process.oom_score_adjustment is not None:
-                container_init.set_oom_score(request.process.oom_score_adjustment)
+                starting.set_oom_score(request.process.oom_score_adjustment)
             kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
             process.raise_hard_limits(request.process)
             _join(init, joined, root)
@@ -76,36 +78,25 @@ def start(request: ExecRequest) -> tuple[int, int]:
             there.send("forked", str(pid))
         except (PtbError, OSError) as error:
             there.fail(error)
+        there.close()  # or the other's end would seem open for as long as it takes to take this memory down
         os._exit(0)
     there.close()
     pid = -1
     try:
-        os.waitpid(first, 0)
         pid = int(here.expect("forked"))
         here.send("forked")
         master = _accompany(here, request, pid)
     except BaseException:
-        pid = pid if pid > 0 else _late_pid(here)
         if pid > 0:
             os.kill(pid, 9)
             os.waitpid(pid, 0)
         raise
     finally:
-        os.close(init)
-        os.close(around.proc_fd)
         here.close()
+        os.close(around.proc_fd)
+        os.close(init)
+        os.waitpid(first, 0)
     return pid, master
-
-
-def _late_pid(here: Channel) -> int:
-    """The pid of a process that said what failed before its forker said that there is one; -1 where there is none."""
-    while True:
-        try:
-            word, text, _descriptor = here.receive()
-        except PtbError:
-            continue
-        if word in ("forked", ""):
-            return int(text) if word else -1
 
 
 def _accompany(here: Channel, request: ExecRequest, pid: int) -> int:
@@ -117,7 +108,7 @@ def _accompany(here: Channel, request: ExecRequest, pid: int) -> int:
             master = descriptor
         elif word == "ready":
             if request.pid_file:
-                launch.write_pid_file(request.pid_file, pid)
+                starting.write_pid_file(request.pid_file, pid)
             here.send("go")
         elif word == "":
             return master
@@ -132,7 +123,7 @@ def _namespaces_to_join(state: State, init: int) -> int:
     names = {"mount": "mnt", "network": "net"}
     for kind in ("user", *_JOINED):
         name = names.get(kind, kind)
-        flag = kinds.get(kind, launch.CLONE_FLAGS[kind])
+        flag = kinds.get(kind, starting.CLONE_FLAGS[kind])
         try:
             same = os.stat(f"/proc/{state.pid}/ns/{name}").st_ino == os.stat(f"/proc/self/ns/{name}").st_ino
         except OSError:
@@ -146,7 +137,7 @@ def _join(init: int, flags: int, root: tuple[int, int]) -> None:
     try:
         if flags & kernel.CLONE_NEWUSER:
             kernel.setns(init, flags)
-            container_init.become_namespace_root(root, keep_groups=False)
+            starting.become_namespace_root(root, keep_groups=False)
         elif flags:
             kernel.setns(init, flags)
     except OSError as error:
@@ -173,6 +164,8 @@ def _run(
         there.expect("forked")  # two processes speak through this end: the other one first
         os.setsid()
         if wanted.terminal:
+            from rootless import tty
+
             root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             tty.take(tty.hand_over(root, wanted, console, there))
             os.close(root)

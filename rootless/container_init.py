@@ -11,52 +11,28 @@
     ◀───────────────────────── committed ── waits on start.sock
     start ────────────────────────────────▶ startContainer; the process itself
 
-Nothing may be imported after the pivot: the interpreter's files are gone.
+This module is loaded by init itself, while the parent has its ids mapped. Nothing may be imported after the pivot: the
+interpreter's files are gone.
 """
 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
 import _socket
-import os
 
-from rootless import channel, hooks, json_text, kernel, paths, process, procfs, rootfs, tty
+from rootless import channel, hooks, json_text, kernel, paths, process, procfs, rootfs, starting, tty
+from rootless import system as os
 from rootless.errors import CommandNotRunnable, KernelError, PtbError
 from rootless.network.namespace import bring_loopback_up
-from rootless.record import record, replace
+from rootless.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
     from rootless.channel import Channel
-    from rootless.process import Around
+    from rootless.launch import Setup
     from rootless.spec import Process, Spec
-
-
-@record
-class Setup:
-    """What init needs besides the configuration, opened before it was forked.
-
-    `prepared` holds bind mounts cloned with the caller's privileges, by index; `listener` is start.sock and `waiting`
-    the lock that tells created from running; `foreign` are descriptors of the parent's to close, its lock among them;
-    `console` is the socket for the terminal's master, or None to send it over the channel; `reaper` whether PID 1
-    stays as an init.
-    """
-
-    spec: Spec
-    process: Process
-    bundle: str
-    rootfs: str
-    prepared: dict[int, int]
-    listener: _socket.socket
-    waiting: int
-    console: _socket.socket | None
-    around: Around
-    pivot: bool
-    reaper: bool
-    environment: dict[str, str]
-    foreign: tuple[int, ...]
 
 
 def run(setup: Setup, parent: Channel) -> NoReturn:
@@ -87,14 +63,14 @@ def _build(setup: Setup, parent: Channel) -> tuple[dict[str, object], int, int]:
     os.setsid()
     os.umask(0)
     if setup.process.oom_score_adjustment is not None:
-        set_oom_score(setup.process.oom_score_adjustment)
+        starting.set_oom_score(setup.process.oom_score_adjustment)
     if spec.linux.namespaces.get("time") == "":
         _enter_time_namespace(spec)
     state: dict[str, object] = json_text.parse(parent.expect("go"), "state")
     # While the caller's ids are still its own: they may lead where those of the namespace's root do not.
     point = rootfs.open_point(setup.rootfs)
     if "user" in spec.linux.namespaces or os.geteuid() != 0:
-        become_namespace_root(namespace_root("self"), keep_groups=setup.around.keep_groups)
+        starting.become_namespace_root(starting.namespace_root("self"), keep_groups=setup.around.keep_groups)
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     kernel.prctl(kernel.PR_SET_PDEATHSIG, _signal.SIGKILL)
     if spec.linux.namespaces.get("cgroup") == "":
@@ -130,20 +106,6 @@ def _build(setup: Setup, parent: Channel) -> tuple[dict[str, object], int, int]:
     return state, root_fd, proc_fd
 
 
-def set_oom_score(adjustment: int) -> None:
-    """Set the caller's /proc/self/oom_score_adj (proc(5)); to be done while it is still its own file."""
-    try:
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as stream:
-            stream.write(str(adjustment))
-    except OSError as error:
-        with open("/proc/self/oom_score_adj", encoding="ascii") as stream:
-            now = int(stream.read())
-        if now == adjustment:
-            return
-        hint = f"an ordinary user may only raise it: it is {now} now" if adjustment < now else None
-        raise KernelError("setting", "process.oomScoreAdj", error.errno or 0, hint=hint) from error
-
-
 def _enter_time_namespace(spec: Spec) -> None:
     """Make one and go in: offsets can be set only while nobody is inside (time_namespaces(7))."""
     try:
@@ -151,39 +113,13 @@ def _enter_time_namespace(spec: Spec) -> None:
         if spec.linux.time_offsets:
             kernel.prctl(kernel.PR_SET_DUMPABLE, 1)  # or else the file is the real root's; for as long as this takes
             text = "".join(f"{clock} {seconds} {nanos}\n" for clock, seconds, nanos in spec.linux.time_offsets)
-            with open("/proc/self/timens_offsets", "w", encoding="ascii") as stream:
+            with open("/proc/self/timens_offsets", "w", encoding="utf-8") as stream:
                 stream.write(text)
         namespace = os.open("/proc/self/ns/time_for_children", os.O_RDONLY | os.O_CLOEXEC)
         kernel.setns(namespace, kernel.CLONE_NEWTIME)
         os.close(namespace)
     except OSError as error:
         raise KernelError("making", "a time namespace", error.errno or 0) from error
-
-
-def namespace_root(pid: int | str) -> tuple[int, int]:
-    """The (uid, gid) of root in the user namespace of `pid`, or of whoever comes first where its map has no root."""
-    with open(f"/proc/{pid}/uid_map", encoding="ascii") as uids, open(f"/proc/{pid}/gid_map", encoding="ascii") as gids:
-        uid, gid = (_first_of([line.split() for line in lines]) for lines in (uids, gids))
-    return uid, gid
-
-
-def _first_of(ranges: list[list[str]]) -> int:
-    return min((int(fields[0]) for fields in ranges), default=0)
-
-
-def become_namespace_root(root: tuple[int, int], *, keep_groups: bool) -> None:
-    """Turn into `root` (uid, gid) of the user namespace the caller is in, with every capability it has."""
-    uid, gid = root
-    if not keep_groups:
-        try:
-            os.setgroups([])
-        except OSError:
-            pass  # denied for good where only one id is mapped
-    os.setresgid(gid, gid, gid)
-    kernel.prctl(kernel.PR_SET_KEEPCAPS, 1)
-    os.setresuid(uid, uid, uid)
-    permitted = kernel.permitted_capabilities()
-    kernel.set_capabilities(permitted, permitted, 0)
 
 
 def _check_command(wanted: Process) -> None:

@@ -7,9 +7,8 @@ mounted within a procfs but what runc allows there too.
 
 from __future__ import annotations
 
-import os
-
 from rootless import kernel, mount_options, paths
+from rootless import system as os
 from rootless.errors import KernelError, PtbError
 
 TYPE_CHECKING = False
@@ -104,7 +103,7 @@ def _mount_point(root_fd: int, mount: spec.Mount, *, directory: bool) -> int:
     else:
         point = paths.make_mount_point(root_fd, mount.destination, directory=directory, how=paths.ACROSS_MOUNTS)
     if kernel.filesystem_type(point) == kernel.PROC_SUPER_MAGIC and mount.type != "proc":
-        lexical = os.path.normpath("/" + mount.destination).lstrip("/")
+        lexical = paths.normalize(mount.destination).lstrip("/")
         if not any(lexical == f"proc/{name}" for name in _WITHIN_PROC) and lexical != "proc":
             os.close(point)
             raise PtbError(f'"{mount.destination}" lies in a procfs, where nothing may be mounted')

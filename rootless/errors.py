@@ -51,7 +51,7 @@ class KernelError(PtbError):
     """A syscall failed; `errno` keeps its number (errno(3))."""
 
     def __init__(self, call: str, subject: str, errno: int, *, hint: str | None = None) -> None:
-        from os import strerror
+        from posix import strerror
 
         super().__init__(f"{call} {subject}: {strerror(errno)}".replace(" :", ":"), hint=hint)
         self.errno = errno

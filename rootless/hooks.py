@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import select
 
 from rootless import json_text
+from rootless import system as os
 from rootless.errors import PtbError
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ def run_all(name: str, hooks: tuple[Hook, ...], state: dict[str, object], enviro
 def _run(name: str, hook: Hook, state: str, environment: dict[str, str]) -> None:
     stdin = os.memfd_create("state", os.MFD_CLOEXEC)
     os.write(stdin, state.encode(errors="surrogateescape"))
-    os.lseek(stdin, 0, os.SEEK_SET)
+    os.lseek(stdin, 0, 0)
     variables = environment
     if hook.environment is not None:
         variables = dict(entry.partition("=")[::2] for entry in hook.environment)

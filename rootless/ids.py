@@ -8,8 +8,7 @@ processes that live under the second, which is what lets one copy of a layer ser
 
 from __future__ import annotations
 
-import os
-
+from rootless import system as os
 from rootless.errors import HostUnfit
 from rootless.record import record
 

@@ -9,9 +9,9 @@ and whoever owns it outside, root without a user namespace above all, could over
 from __future__ import annotations
 
 import fcntl
-import os
 import sys
 
+from rootless import system as os
 from rootless.errors import HostUnfit
 
 TYPE_CHECKING = False

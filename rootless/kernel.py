@@ -1,19 +1,28 @@
 """Every syscall that Python 3.11 does not offer, as thin functions with the kernel's own names. No policy.
 
-The only module that imports ctypes. Constants are the headers' (linux/sched.h, linux/mount.h, linux/openat2.h,
-linux/prctl.h, linux/capability.h). Every call raises `OSError` with the call's errno; callers that know more about the
-cause turn it into a `PtbError`. System call numbers above 423 are the same on every architecture; the others are asked
-of libc, which has had them for long enough.
+The only module that calls into libc: with the C half of ctypes alone, as the `ctypes` package around it takes longer
+to load than all calls together. Structures are packed as the headers have them. Constants are the headers'
+(linux/sched.h, linux/mount.h, linux/openat2.h, linux/prctl.h, linux/capability.h). Every call raises `OSError` with
+the call's errno; callers that know more about the cause turn it into a `PtbError`. System call numbers above 423 are
+the same on every architecture; the others are asked of libc, which has had them for long enough.
 """
 
 from __future__ import annotations
 
-import ctypes
-import os
+import _ctypes
+from _struct import pack, unpack_from
+
+from rootless import system as os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any, TypeAlias
+
+    _Simple: TypeAlias = _ctypes._SimpleCData[Any]  # noqa: SLF001
+    _Argument: TypeAlias = "int | bytes | _Memory | None"
+else:
+    _Simple = _ctypes._SimpleCData  # noqa: SLF001
 
 CLONE_PARENT = 0x00008000
 CLONE_NEWNS = 0x00020000
@@ -100,6 +109,7 @@ IN_CLOSE_WRITE = 0x00000008
 IN_MOVED_TO = 0x00000080
 IN_CREATE = 0x00000100
 
+_ENOSYS = 38
 _SIGPIPE = 13
 _SIGXFSZ = 25
 
@@ -125,142 +135,128 @@ _NR_MOUNT_SETATTR = 442
 
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_syscall = _libc.syscall
-_syscall.restype = ctypes.c_long
+
+class _Int(_Simple):
+    _type_ = "i"
 
 
-class _OpenHow(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+class _Long(_Simple):
+    _type_ = "l"
 
 
-class _MountAttr(ctypes.Structure):
-    _fields_ = (
-        ("attr_set", ctypes.c_uint64),
-        ("attr_clr", ctypes.c_uint64),
-        ("propagation", ctypes.c_uint64),
-        ("userns_fd", ctypes.c_uint64),
-    )
+class _Address(_Simple):
+    _type_ = "z"
 
 
-class _CloneArgs(ctypes.Structure):
-    _fields_ = tuple(
-        (name, ctypes.c_uint64)
-        for name in (
-            *("flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "stack_size", "tls"),
-            *("set_tid", "set_tid_size", "cgroup"),
-        )
-    )
+class _Char(_Simple):
+    _type_ = "c"
 
 
-class _SockFprog(ctypes.Structure):
-    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+class _Memory(_ctypes.Array):  # type: ignore[type-arg]
+    """Memory for the kernel to write to."""
+
+    _type_ = _Char
+    _length_ = 512
 
 
-class _Statfs(ctypes.Structure):
-    _fields_ = (("type", ctypes.c_long), ("rest", ctypes.c_long * 31))
+class _Function(_ctypes.CFuncPtr):
+    """A function of libc; where it returns a long, say so in `restype`."""
+
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+    _restype_ = _Int
 
 
-class _CapHeader(ctypes.Structure):
-    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+class _LockedFunction(_ctypes.CFuncPtr):
+    """As `_Function`, called without releasing the interpreter's lock."""
+
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO | _ctypes.FUNCFLAG_PYTHONAPI
+    _restype_ = _Int
 
 
-class _CapData(ctypes.Structure):
-    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+_LIBC = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]
+_syscall_function = _Function(_ctypes.dlsym(_LIBC, "syscall"))
+_syscall_function.restype = _Long
+_locked_syscall_function = _LockedFunction(_ctypes.dlsym(_LIBC, "syscall"))
+_locked_syscall_function.restype = _Long
+_prctl_function = _Function(_ctypes.dlsym(_LIBC, "prctl"))
 
 
-def _check(result: int, call: str, subject: str = "") -> int:
+def _call(function: _ctypes.CFuncPtr, arguments: tuple[_Argument, ...], name: str, subject: str) -> int:
+    """Call with every number as a long, bytes and memory by address, None as NULL. Raises OSError."""
+    result: int = function(*[_Long(value) if type(value) is int else value for value in arguments])
     if result < 0:
-        errno = ctypes.get_errno()
-        raise OSError(errno, f"{call}: {os.strerror(errno)}", subject or None)
+        errno = _ctypes.get_errno()
+        raise OSError(errno, f"{name}: {os.strerror(errno)}", subject or None)
     return result
+
+
+def _libc(name: str, *arguments: _Argument, subject: str = "") -> int:
+    return _call(_Function(_ctypes.dlsym(_LIBC, name)), arguments, name, subject)
+
+
+def _syscall(number: int, name: str, *arguments: _Argument, subject: str = "") -> int:
+    return _call(_syscall_function, (number, *arguments), name, subject)
+
+
+def _address(data: bytes) -> int:
+    """Where `data` is, for as long as the caller keeps it."""
+    found: int = unpack_from("P", _Address(data))[0]
+    return found
 
 
 def unshare(flags: int) -> None:
     """Leave the named namespaces for new ones (unshare(2))."""
-    _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
+    _libc("unshare", flags)
 
 
 def setns(fd: int, flags: int) -> None:
     """Join the namespace that `fd` is, or those in `flags` of the process that the pidfd `fd` is (setns(2))."""
-    _check(_libc.setns(ctypes.c_int(fd), ctypes.c_int(flags)), "setns")
+    _libc("setns", fd, flags)
 
 
 def mount(source: str, target: str, fstype: str | None, flags: int, data: str | None = None) -> None:
     """mount(2)."""
-    arguments = (
-        os.fsencode(source),
-        os.fsencode(target),
-        fstype.encode() if fstype else None,
-        ctypes.c_ulong(flags),
-        data.encode() if data else None,
-    )
-    _check(_libc.mount(*arguments), "mount", target)
+    kind = fstype.encode() if fstype else None
+    options = data.encode() if data else None
+    _libc("mount", os.fsencode(source), os.fsencode(target), kind, flags, options, subject=target)
 
 
 def umount2(target: str, flags: int) -> None:
     """umount2(2)."""
-    _check(_libc.umount2(os.fsencode(target), ctypes.c_int(flags)), "umount2", target)
+    _libc("umount2", os.fsencode(target), flags, subject=target)
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
     """Make `new_root` the root mount and move the old one to `put_old` (pivot_root(2))."""
-    _check(_libc.pivot_root(os.fsencode(new_root), os.fsencode(put_old)), "pivot_root", new_root)
+    _libc("pivot_root", os.fsencode(new_root), os.fsencode(put_old), subject=new_root)
 
 
 def open_tree(dirfd: int, path: str, flags: int) -> int:
     """A descriptor of the mount at `path`, or with OPEN_TREE_CLONE of a detached copy of it (open_tree(2))."""
-    number = ctypes.c_long(_NR_OPEN_TREE)
-    return _check(
-        _syscall(number, ctypes.c_int(dirfd), os.fsencode(path), ctypes.c_uint(flags | OPEN_TREE_CLOEXEC)),
-        "open_tree",
-        path,
-    )
+    return _syscall(_NR_OPEN_TREE, "open_tree", dirfd, os.fsencode(path), flags | OPEN_TREE_CLOEXEC, subject=path)
 
 
 def move_mount(from_fd: int, to_fd: int) -> None:
     """Attach the mount `from_fd` on the file or directory `to_fd` (move_mount(2))."""
     flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
-    result = _syscall(
-        ctypes.c_long(_NR_MOVE_MOUNT),
-        ctypes.c_int(from_fd),
-        b"",
-        ctypes.c_int(to_fd),
-        b"",
-        ctypes.c_uint(flags),
-    )
-    _check(result, "move_mount")
+    _syscall(_NR_MOVE_MOUNT, "move_mount", from_fd, b"", to_fd, b"", flags)
 
 
 def fsopen(fstype: str) -> int:
     """A descriptor of a file system being configured (fsopen(2))."""
-    return _check(_syscall(ctypes.c_long(_NR_FSOPEN), fstype.encode(), ctypes.c_uint(FSOPEN_CLOEXEC)), "fsopen", fstype)
+    return _syscall(_NR_FSOPEN, "fsopen", fstype.encode(), FSOPEN_CLOEXEC, subject=fstype)
 
 
 def fsconfig(fd: int, command: int, key: str | None, value: str | None, aux: int = 0) -> None:
     """Set one parameter of the file system being configured, or create it (fsconfig(2))."""
-    result = _syscall(
-        ctypes.c_long(_NR_FSCONFIG),
-        ctypes.c_int(fd),
-        ctypes.c_uint(command),
-        key.encode() if key is not None else None,
-        value.encode() if value is not None else None,
-        ctypes.c_int(aux),
-    )
-    _check(result, "fsconfig", key or "create")
+    name = key.encode() if key is not None else None
+    text = value.encode() if value is not None else None
+    _syscall(_NR_FSCONFIG, "fsconfig", fd, command, name, text, aux, subject=key or "create")
 
 
 def fsmount(fd: int, attributes: int) -> int:
     """A descriptor of a detached mount of the configured file system (fsmount(2))."""
-    return _check(
-        _syscall(
-            ctypes.c_long(_NR_FSMOUNT),
-            ctypes.c_int(fd),
-            ctypes.c_uint(FSMOUNT_CLOEXEC),
-            ctypes.c_uint(attributes),
-        ),
-        "fsmount",
-    )
+    return _syscall(_NR_FSMOUNT, "fsmount", fd, FSMOUNT_CLOEXEC, attributes)
 
 
 def new_file_system(kind: str, options: Mapping[str, str | None], attributes: int) -> int:
@@ -279,97 +275,76 @@ def mount_setattr(
     dirfd: int, path: str, flags: int, *, attr_set: int = 0, attr_clr: int = 0, propagation: int = 0, userns_fd: int = 0
 ) -> None:
     """Change attributes or propagation of a mount, with AT_RECURSIVE of all below it (mount_setattr(2))."""
-    attributes = _MountAttr(attr_set, attr_clr, propagation, userns_fd)
-    result = _syscall(
-        ctypes.c_long(_NR_MOUNT_SETATTR),
-        ctypes.c_int(dirfd),
-        os.fsencode(path),
-        ctypes.c_uint(flags),
-        ctypes.byref(attributes),
-        ctypes.c_size_t(ctypes.sizeof(attributes)),
-    )
-    _check(result, "mount_setattr", path)
+    attributes = pack("QQQQ", attr_set, attr_clr, propagation, userns_fd)
+    arguments = (dirfd, os.fsencode(path), flags, attributes, len(attributes))
+    _syscall(_NR_MOUNT_SETATTR, "mount_setattr", *arguments, subject=path)
 
 
 def openat2(dirfd: int, path: str | bytes, flags: int, mode: int = 0, resolve: int = 0) -> int:
     """Open `path` below `dirfd` with the walk restricted by `resolve` (openat2(2)). Retries the EAGAIN of a race."""
-    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
-    encoded = os.fsencode(path)
-    for _attempt in range(64):
-        result = _syscall(
-            ctypes.c_long(_NR_OPENAT2),
-            ctypes.c_int(dirfd),
-            encoded,
-            ctypes.byref(how),
-            ctypes.c_size_t(ctypes.sizeof(how)),
-        )
-        if result >= 0 or ctypes.get_errno() != 11:
-            break
-    return _check(result, "openat2", os.fsdecode(path))
+    how = pack("QQQ", flags | os.O_CLOEXEC, mode, resolve)
+    attempts = 64
+    while True:
+        attempts -= 1
+        try:
+            arguments = (dirfd, os.fsencode(path), how, len(how))
+            return _syscall(_NR_OPENAT2, "openat2", *arguments, subject=os.fsdecode(path))
+        except BlockingIOError:
+            if attempts == 0:
+                raise
 
 
 def syncfs(fd: int) -> None:
     """Write the file system that holds `fd` to its device (syncfs(2))."""
-    _check(_libc.syncfs(ctypes.c_int(fd)), "syncfs")
+    _libc("syncfs", fd)
 
 
 def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 0) -> int:
     """prctl(2)."""
-    arguments = (ctypes.c_ulong(value) for value in (arg2, arg3, arg4, arg5))
-    return _check(_libc.prctl(ctypes.c_int(option), *arguments), "prctl")
+    return _call(_prctl_function, (option, arg2, arg3, arg4, arg5), "prctl", "")
 
 
 def set_process_name(name: bytes) -> None:
     """Name the calling thread as `ps` and /proc/PID/comm show it; at most 15 bytes (PR_SET_NAME)."""
-    buffer = ctypes.create_string_buffer(name[:15])
-    _check(_libc.prctl(ctypes.c_int(PR_SET_NAME), buffer, 0, 0, 0), "prctl")
+    _libc("prctl", PR_SET_NAME, name[:15], 0, 0, 0)
 
 
 def restore_signals() -> None:
     """Undo what the interpreter does to SIGPIPE and SIGXFSZ, which an executed program would inherit (signal(7))."""
     for number in (_SIGPIPE, _SIGXFSZ):
-        _libc.signal(ctypes.c_int(number), None)
+        _libc("signal", number, None)
 
 
 def raise_ambient_capabilities() -> None:
     """Let every permitted capability survive the next execve of an ordinary user (capabilities(7), ambient set)."""
-    header = _CapHeader(_LINUX_CAPABILITY_VERSION_3, 0)
-    data = (_CapData * 2)()
-    _check(_libc.capget(ctypes.byref(header), ctypes.byref(data)), "capget")
-    for half in data:
-        half.inheritable = half.permitted
-        half.effective = half.permitted
-    _check(_libc.capset(ctypes.byref(header), ctypes.byref(data)), "capset")
+    permitted = permitted_capabilities()
+    set_capabilities(permitted, permitted, permitted)
     for number in range(64):
-        if data[number // 32].permitted & (1 << (number % 32)):
+        if permitted & 1 << number:
             prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number)
+
+
+_CAPABILITIES_OF_CALLER = pack("Ii", _LINUX_CAPABILITY_VERSION_3, 0)
 
 
 def set_capabilities(effective: int, permitted: int, inheritable: int) -> None:
     """Set the three sets of the calling thread, as bit masks by capability number (capset(2))."""
-    header = _CapHeader(_LINUX_CAPABILITY_VERSION_3, 0)
-    data = (_CapData * 2)()
-    for index, half in enumerate(data):
-        shift = 32 * index
-        half.effective = effective >> shift & 0xFFFFFFFF
-        half.permitted = permitted >> shift & 0xFFFFFFFF
-        half.inheritable = inheritable >> shift & 0xFFFFFFFF
-    _check(_libc.capset(ctypes.byref(header), ctypes.byref(data)), "capset")
+    sets = (effective, permitted, inheritable)
+    halves = (mask >> shift & 0xFFFFFFFF for shift in (0, 32) for mask in sets)
+    _libc("capset", _CAPABILITIES_OF_CALLER, pack("6I", *halves))
 
 
 def permitted_capabilities() -> int:
     """The permitted set of the calling thread, as a bit mask (capget(2))."""
-    header = _CapHeader(_LINUX_CAPABILITY_VERSION_3, 0)
-    data = (_CapData * 2)()
-    _check(_libc.capget(ctypes.byref(header), ctypes.byref(data)), "capget")
-    return int(data[0].permitted) | int(data[1].permitted) << 32
+    data = _Memory()
+    _libc("capget", _CAPABILITIES_OF_CALLER, data)
+    low, high = unpack_from("4xI8xI", data)
+    return int(low) | int(high) << 32
 
 
 def drop_effective_capabilities() -> None:
     """Give up every capability of the calling thread, for good (capset(2))."""
-    header = _CapHeader(_LINUX_CAPABILITY_VERSION_3, 0)
-    data = (_CapData * 2)()
-    _check(_libc.capset(ctypes.byref(header), ctypes.byref(data)), "capset")
+    set_capabilities(0, 0, 0)
 
 
 def clone(flags: int, *, cgroup_fd: int = -1) -> int:
@@ -379,71 +354,60 @@ def clone(flags: int, *, cgroup_fd: int = -1) -> int:
     call is made without releasing the interpreter's lock, so that both sides hold it on return. Where an outer
     container's filter hides clone3, clone(2) stands in, and a `cgroup_fd` raises its ENOSYS.
     """
-    arguments = _CloneArgs(flags=flags, exit_signal=0 if flags & CLONE_PARENT else 17)
-    if cgroup_fd >= 0:
-        arguments.flags |= CLONE_INTO_CGROUP
-        arguments.cgroup = cgroup_fd
-    size = ctypes.c_size_t(ctypes.sizeof(arguments))
-    result = _locked_syscall(ctypes.c_long(_NR_CLONE3), ctypes.byref(arguments), size)
-    if result < 0 and ctypes.get_errno() == 38 and cgroup_fd < 0:
-        zero = ctypes.c_long(0)
-        low = ctypes.c_ulong(flags | (0 if flags & CLONE_PARENT else 17))
-        first, second = (zero, low) if _MACHINE == "s390x" else (low, zero)
-        result = _locked_syscall(ctypes.c_long(_NR["clone"]), first, second, zero, zero, zero)
-    return _check(result, "clone")
-
-
-_locked_syscall = ctypes.PyDLL(None, use_errno=True).syscall
-_locked_syscall.restype = ctypes.c_long
+    signal = 0 if flags & CLONE_PARENT else 17
+    into = CLONE_INTO_CGROUP if cgroup_fd >= 0 else 0
+    arguments = pack("Q24xQ40xQ", flags | into, signal, max(cgroup_fd, 0))
+    try:
+        return _call(_locked_syscall_function, (_NR_CLONE3, arguments, len(arguments)), "clone", "")
+    except OSError as error:
+        if error.errno != _ENOSYS or cgroup_fd >= 0:
+            raise
+    first, second = (0, flags | signal) if _MACHINE == "s390x" else (flags | signal, 0)
+    return _call(_locked_syscall_function, (_NR["clone"], first, second, 0, 0, 0), "clone", "")
 
 
 def close_range(first: int, last: int, flags: int) -> None:
     """Close descriptors `first` to `last`, or with CLOSE_RANGE_CLOEXEC have execve close them (close_range(2))."""
-    arguments = (ctypes.c_uint(first), ctypes.c_uint(last), ctypes.c_uint(flags))
-    _check(_syscall(ctypes.c_long(_NR_CLOSE_RANGE), *arguments), "close_range")
+    _syscall(_NR_CLOSE_RANGE, "close_range", first, last, flags)
 
 
 def filesystem_type(fd: int) -> int:
     """The magic number of the file system that `fd` is in (fstatfs(2), linux/magic.h)."""
-    status = _Statfs()
-    _check(_libc.fstatfs(ctypes.c_int(fd), ctypes.byref(status)), "fstatfs")
-    return int(status.type) & 0xFFFFFFFF
+    status = _Memory()
+    _libc("fstatfs", fd, status)
+    return int(unpack_from("I" if _MACHINE == "s390x" else "l", status)[0]) & 0xFFFFFFFF
 
 
 def sethostname(name: str) -> None:
     """sethostname(2)."""
     encoded = name.encode()
-    _check(_libc.sethostname(encoded, ctypes.c_size_t(len(encoded))), "sethostname", name)
+    _libc("sethostname", encoded, len(encoded), subject=name)
 
 
 def setdomainname(name: str) -> None:
     """Set the NIS domain name (setdomainname(2))."""
     encoded = name.encode()
-    _check(_libc.setdomainname(encoded, ctypes.c_size_t(len(encoded))), "setdomainname", name)
+    _libc("setdomainname", encoded, len(encoded), subject=name)
 
 
 def personality(persona: int) -> None:
     """Set the execution domain (personality(2))."""
-    _check(_libc.personality(ctypes.c_ulong(persona)), "personality")
+    _libc("personality", persona)
 
 
 def join_session_keyring(name: str) -> None:
     """Have a session keyring of the given name, so that the caller's is not inherited (keyctl(2))."""
-    arguments = (ctypes.c_int(KEYCTL_JOIN_SESSION_KEYRING), name.encode(), ctypes.c_long(0), ctypes.c_long(0))
-    _check(_syscall(ctypes.c_long(_NR["keyctl"]), *arguments), "keyctl")
+    _syscall(_NR["keyctl"], "keyctl", KEYCTL_JOIN_SESSION_KEYRING, name.encode(), 0, 0)
 
 
 def ioprio_set(priority: int) -> None:
     """The calling process's I/O class and priority (ioprio_set(2))."""
-    arguments = (ctypes.c_int(1), ctypes.c_int(0), ctypes.c_int(priority))
-    _check(_syscall(ctypes.c_long(_NR["ioprio_set"]), *arguments), "ioprio_set")
+    _syscall(_NR["ioprio_set"], "ioprio_set", 1, 0, priority)
 
 
 def sched_setattr(attributes: bytes) -> None:
     """Scheduling policy of the calling thread; `attributes` is struct sched_attr (sched_setattr(2))."""
-    _check(
-        _syscall(ctypes.c_long(_NR["sched_setattr"]), ctypes.c_int(0), attributes, ctypes.c_uint(0)), "sched_setattr"
-    )
+    _syscall(_NR["sched_setattr"], "sched_setattr", 0, attributes, 0)
 
 
 def load_device_program(program: bytes, cgroup_fd: int) -> None:
@@ -451,18 +415,14 @@ def load_device_program(program: bytes, cgroup_fd: int) -> None:
 
     BPF_PROG_TYPE_CGROUP_DEVICE, attached with BPF_F_ALLOW_MULTI so that those of cgroups above hold as well.
     """
-    code = ctypes.create_string_buffer(program)
-    licence = ctypes.create_string_buffer(b"Apache")
-    load = (ctypes.c_uint64 * 6)()
-    load[0] = _BPF_PROG_TYPE_CGROUP_DEVICE | len(program) // 8 << 32
-    load[1], load[2] = ctypes.addressof(code), ctypes.addressof(licence)
-    loaded = _bpf(_BPF_PROG_LOAD, load)
+    licence = b"Apache"
+    places = (_address(program), _address(licence))
+    loaded = _bpf(_BPF_PROG_LOAD, pack("IIQQ24x", _BPF_PROG_TYPE_CGROUP_DEVICE, len(program) // 8, *places))
     try:
         for old in _attached_device_programs(cgroup_fd):
-            words = (ctypes.c_uint32 * 4)(cgroup_fd, old, _BPF_CGROUP_DEVICE, 0)
-            _bpf(_BPF_PROG_DETACH, words)
+            _bpf(_BPF_PROG_DETACH, pack("4I", cgroup_fd, old, _BPF_CGROUP_DEVICE, 0))
             os.close(old)
-        _bpf(_BPF_PROG_ATTACH, (ctypes.c_uint32 * 4)(cgroup_fd, loaded, _BPF_CGROUP_DEVICE, _BPF_F_ALLOW_MULTI))
+        _bpf(_BPF_PROG_ATTACH, pack("4I", cgroup_fd, loaded, _BPF_CGROUP_DEVICE, _BPF_F_ALLOW_MULTI))
     finally:
         os.close(loaded)
 
@@ -471,36 +431,32 @@ _BPF_PROG_LOAD, _BPF_PROG_ATTACH, _BPF_PROG_DETACH, _BPF_PROG_GET_FD_BY_ID, _BPF
 _BPF_PROG_TYPE_CGROUP_DEVICE, _BPF_CGROUP_DEVICE, _BPF_F_ALLOW_MULTI = 15, 6, 2
 
 
-def _bpf(command: int, attributes: ctypes.Array[ctypes.c_uint64] | ctypes.Array[ctypes.c_uint32]) -> int:
-    arguments = (ctypes.c_int(command), ctypes.byref(attributes), ctypes.c_uint(ctypes.sizeof(attributes)))
-    return _check(_syscall(ctypes.c_long(_NR["bpf"]), *arguments), "bpf")
+def _bpf(command: int, attributes: bytes | _Memory) -> int:
+    return _syscall(_NR["bpf"], "bpf", command, attributes, len(attributes))
 
 
 def _attached_device_programs(cgroup_fd: int) -> list[int]:
     """Descriptors of the device programs attached to the cgroup itself."""
-    identities = (ctypes.c_uint32 * 64)()
-    query = (ctypes.c_uint32 * 8)(cgroup_fd, _BPF_CGROUP_DEVICE, 0, 0)
-    query[4], query[5] = ctypes.addressof(identities) & 0xFFFFFFFF, ctypes.addressof(identities) >> 32
-    query[6] = len(identities)
+    identities = _Memory()
+    place, room = _ctypes.addressof(identities), len(identities) // 4
+    question = pack("4IQI", cgroup_fd, _BPF_CGROUP_DEVICE, 0, 0, place, room)
+    query = _Memory.from_buffer_copy(question.ljust(_Memory._length_, b"\0"))
     _bpf(_BPF_PROG_QUERY, query)
-    return [
-        _bpf(_BPF_PROG_GET_FD_BY_ID, (ctypes.c_uint32 * 4)(identity, 0, 0, 0)) for identity in identities[: query[6]]
-    ]
+    count = unpack_from("24xI", query)[0]
+    listed = unpack_from(f"{count}I", identities)
+    return [_bpf(_BPF_PROG_GET_FD_BY_ID, pack("4I", identity, 0, 0, 0)) for identity in listed]
 
 
 def seccomp(operation: int, flags: int, program: bytes) -> int:
     """Load the classic BPF `program`, an array of struct sock_filter (seccomp(2)); returns the listener or 0."""
-    argument = _SockFprog(len(program) // 8, program)
-    arguments = (ctypes.c_uint(operation), ctypes.c_uint(flags), ctypes.byref(argument))
-    return _check(_syscall(ctypes.c_long(_NR["seccomp"]), *arguments), "seccomp")
+    return _syscall(_NR["seccomp"], "seccomp", operation, flags, pack("HP", len(program) // 8, _address(program)))
 
 
 def inotify_init1(flags: int) -> int:
     """A descriptor from which events of watched files are read; `flags` are O_NONBLOCK and O_CLOEXEC (inotify(7))."""
-    return _check(_libc.inotify_init1(ctypes.c_int(flags)), "inotify_init1")
+    return _libc("inotify_init1", flags)
 
 
 def inotify_add_watch(fd: int, path: str, mask: int) -> int:
     """Have the events in `mask`, IN_…, of the file or directory `path` come to `fd` (inotify_add_watch(2))."""
-    arguments = (ctypes.c_int(fd), os.fsencode(path), ctypes.c_uint32(mask))
-    return _check(_libc.inotify_add_watch(*arguments), "inotify_add_watch", path)
+    return _libc("inotify_add_watch", fd, os.fsencode(path), mask, subject=path)

@@ -7,44 +7,34 @@ parent until the container is on record.
 from __future__ import annotations
 
 import fcntl
-import os
 
 from rootless import (
-    capabilities,
     channel,
     container_cgroup,
-    container_init,
-    container_mounts,
-    hooks,
     ids,
     json_text,
     kernel,
+    paths,
     processes,
+    starting,
 )
 from rootless import spec as spec_module
 from rootless import state as state_module
-from rootless.errors import HostUnfit, InvalidDocument, KernelError, NotFound, PtbError, UsageError
+from rootless import system as os
+from rootless.errors import HostUnfit, InvalidDocument, KernelError, NotFound, PtbError
 from rootless.ids import IdMaps
-from rootless.process import Around, Filter, raise_hard_limits
+from rootless.process import raise_hard_limits
 from rootless.record import record, replace
 from rootless.state import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
+
     from rootless.channel import Channel
-    from rootless.container_init import Setup
+    from rootless.process import Around
     from rootless.spec import Process, Spec
 
-CLONE_FLAGS = {
-    "user": kernel.CLONE_NEWUSER,
-    "mount": kernel.CLONE_NEWNS,
-    "pid": kernel.CLONE_NEWPID,
-    "network": kernel.CLONE_NEWNET,
-    "ipc": kernel.CLONE_NEWIPC,
-    "uts": kernel.CLONE_NEWUTS,
-    "cgroup": kernel.CLONE_NEWCGROUP,
-    "time": kernel.CLONE_NEWTIME,
-}
 _LATER = ("cgroup", "time")
 """Namespaces that init makes itself: the first once it is in its cgroup, the second once its offsets are known."""
 
@@ -77,6 +67,31 @@ class Created:
     master: int
 
 
+@record
+class Setup:
+    """What init needs besides the configuration, opened before it was forked.
+
+    `prepared` holds bind mounts cloned with the caller's privileges, by index; `listener` is start.sock and `waiting`
+    the lock that tells created from running; `foreign` are descriptors of the parent's to close, its lock among them;
+    `console` is the socket for the terminal's master, or None to send it over the channel; `reaper` whether PID 1
+    stays as an init.
+    """
+
+    spec: Spec
+    process: Process
+    bundle: str
+    rootfs: str
+    prepared: dict[int, int]
+    listener: _socket.socket
+    waiting: int
+    console: _socket.socket | None
+    around: Around
+    pivot: bool
+    reaper: bool
+    environment: dict[str, str]
+    foreign: tuple[int, ...]
+
+
 def create(request: Request) -> Created:
     """Create a container. Raises PtbError, and then it does not exist."""
     text, document = spec_module.load(f"{request.bundle}/config.json")
@@ -86,7 +101,7 @@ def create(request: Request) -> Created:
     process = _with_listened_descriptors(spec.process)
     _check_security_modules(spec, process)
     preserved = request.preserve_fds + int(os.environ.get("LISTEN_FDS", "0"))
-    check_terminal(process.terminal, request.console_socket, keeps=request.keep_terminal)
+    starting.check_terminal(process.terminal, request.console_socket, keeps=request.keep_terminal)
     directory = state_module.make(request.root, request.id)
     held = state_module.lock(directory)
     try:
@@ -109,14 +124,6 @@ def _check_security_modules(spec: Spec, process: Process) -> None:
             raise HostUnfit(f'{field}: SELinux label "{label}": this kernel has no SELinux')
 
 
-def check_terminal(terminal: bool, console_socket: str, *, keeps: bool) -> None:
-    """Raises UsageError where a terminal has nobody to go to, or a console socket nothing to get."""
-    if terminal and not console_socket and not keeps:
-        raise UsageError("process.terminal is true but nobody takes the terminal", hint="give a --console-socket")
-    if console_socket and not terminal:
-        raise UsageError("a --console-socket is given but process.terminal is false")
-
-
 def _with_listened_descriptors(process: Process) -> Process:
     """Socket activation passes through: the process is told of what it inherits (sd_listen_fds(3))."""
     count = os.environ.get("LISTEN_FDS", "")
@@ -129,8 +136,8 @@ def _with_listened_descriptors(process: Process) -> Process:
 
 
 def _create_in(request: Request, spec: Spec, process: Process, preserved: int, directory: int, held: int) -> Created:
-    rootfs = os.path.normpath(os.path.join(request.bundle, spec.root_path))
-    if not os.path.isdir(rootfs):
+    rootfs = paths.normalize(spec.root_path if spec.root_path.startswith("/") else f"{request.bundle}/{spec.root_path}")
+    if not _is_directory(rootfs):
         raise NotFound(f'the root file system "{rootfs}" is not a directory')
     new_user = spec.linux.namespaces.get("user") == ""
     if os.geteuid() != 0 and "user" not in spec.linux.namespaces and not _may_administrate():
@@ -141,7 +148,7 @@ def _create_in(request: Request, spec: Spec, process: Process, preserved: int, d
     waiting = os.open("waiting", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=directory)
     fcntl.flock(waiting, fcntl.LOCK_EX)
     prepared = _prepare_sources(spec, request.bundle, new_user=new_user)
-    setup = container_init.Setup(
+    setup = Setup(
         spec=spec,
         process=process,
         bundle=request.bundle,
@@ -150,7 +157,7 @@ def _create_in(request: Request, spec: Spec, process: Process, preserved: int, d
         listener=listener,
         waiting=waiting,
         console=channel.connect_path(request.console_socket) if request.console_socket else None,
-        around=surroundings(spec, preserved),
+        around=starting.surroundings(spec, preserved),
         pivot=request.pivot,
         reaper=request.reaper,
         environment=dict(os.environ),
@@ -189,12 +196,13 @@ def _create_in(request: Request, spec: Spec, process: Process, preserved: int, d
             ids.map_ids(pid, _maps_of(spec))
         state_module.save(directory, state)
         cgroup = container_cgroup.enter(cgroup, spec, pid)
-        state = replace(state, cgroup=cgroup)
-        state_module.save(directory, state)
+        if cgroup != state.cgroup:
+            state = replace(state, cgroup=cgroup)
+            state_module.save(directory, state)
         hooked = True
         master = _accompany(spec, state, here)
         if request.pid_file:
-            write_pid_file(request.pid_file, pid)
+            starting.write_pid_file(request.pid_file, pid)
         here.send("commit")
         here.expect("committed")  # it dies with this process until it has said so
         here.close()
@@ -207,6 +215,13 @@ def _create_in(request: Request, spec: Spec, process: Process, preserved: int, d
         if hooked:
             run_poststop(state, spec)
         raise
+
+
+def _is_directory(path: str) -> bool:
+    try:
+        return os.stat(path).st_mode & 0o170000 == 0o040000
+    except OSError:
+        return False
 
 
 def _may_administrate() -> bool:
@@ -247,6 +262,8 @@ def _accompany(spec: Spec, state: State, here: Channel) -> int:
         if word == "terminal":
             master = descriptor
         elif word == "hooks":
+            from rootless import hooks
+
             for name in ("prestart", "createRuntime"):
                 hooks.run_all(name, spec.hooks[name], document, dict(os.environ))
             here.send("go")
@@ -264,51 +281,12 @@ def run_poststop(state: State, spec: Spec) -> None:
 def run_and_warn(name: str, spec: Spec, document: dict[str, object]) -> None:
     """Run hooks whose failure changes nothing."""
     for hook in spec.hooks[name]:
+        from rootless import hooks
+
         try:
             hooks.run_all(name, (hook,), document, dict(os.environ))
         except PtbError as error:
             os.write(2, f"ptb-runtime: warning: {error.message}\n".encode(errors="replace"))
-
-
-def write_pid_file(path: str, pid: int) -> None:
-    """Write the pid to `path`, whole or not at all. Raises KernelError."""
-    temporary = f"{os.path.dirname(path) or '.'}/.{os.path.basename(path)}.{os.getpid()}"
-    try:
-        with open(temporary, "w", encoding="ascii") as stream:
-            stream.write(str(pid))
-        os.rename(temporary, path)
-    except OSError as error:
-        raise KernelError("writing", f'pid file "{path}"', error.errno or 0) from error
-
-
-def surroundings(spec: Spec, preserved: int) -> Around:
-    """What a process of this container is started with, but for the procfs that only it can open. Raises PtbError."""
-    return Around(
-        proc_fd=-1,
-        filter=_compile_filter(spec),
-        preserved=preserved,
-        last_capability=capabilities.last_capability(),
-        keep_groups=spec.annotations.get("run.oci.keep_original_groups") == "1",
-        personality=spec.linux.personality,
-    )
-
-
-def _compile_filter(spec: Spec) -> Filter | None:
-    """The compiled linux.seccomp, with a connection to the agent of its notify action."""
-    profile = spec.linux.seccomp
-    if not profile:
-        return None
-    from rootless import seccomp_load
-
-    flags = seccomp_load.filter_flags(profile)
-    program = seccomp_load.cached_program(profile, os.uname().machine, seccomp_load.cache_directory())
-    agent = None
-    if flags & seccomp_load.NEW_LISTENER:
-        path = profile.get("listenerPath") or ""
-        if not path:
-            raise InvalidDocument("linux.seccomp.listenerPath is missing: SCMP_ACT_NOTIFY needs someone to notify")
-        agent = channel.connect_path(path)
-    return Filter(program, flags, agent, profile.get("listenerMetadata") or "")
 
 
 def _prepare_sources(spec: Spec, bundle: str, *, new_user: bool) -> dict[int, int]:
@@ -322,6 +300,8 @@ def _prepare_sources(spec: Spec, bundle: str, *, new_user: bool) -> dict[int, in
             continue
         if not mapped and not (new_user and os.geteuid() == 0):
             continue
+        from rootless import container_mounts
+
         userns = -1
         if mapped:
             userns = _user_namespace_for(mount, spec)
@@ -363,7 +343,7 @@ def _fork_init(spec: Spec, setup: Setup, here: Channel, there: Channel) -> int:
     joined: dict[str, int] = {}
     for kind, path in spec.linux.namespaces.items():
         if not path and kind not in _LATER:
-            flags |= CLONE_FLAGS[kind]
+            flags |= starting.CLONE_FLAGS[kind]
         elif path:
             try:
                 joined[kind] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -371,6 +351,8 @@ def _fork_init(spec: Spec, setup: Setup, here: Channel, there: Channel) -> int:
                 raise KernelError("joining", f'{kind} namespace "{path}"', error.errno or 0) from error
     if not joined:
         return _clone(flags, setup, here, there)
+    from rootless import container_init  # noqa: F401 # now: another mount namespace may have no such file
+
     first = os.fork()
     if first == 0:
         try:
@@ -401,8 +383,13 @@ def _clone(flags: int, setup: Setup, here: Channel, there: Channel) -> int:
             raise explain_refusal(error.errno or 0) from error
         raise KernelError("making", "the container's namespaces", error.errno or 0) from error
     if pid == 0:
-        here.close()
-        container_init.run(setup, there)
+        try:
+            here.close()
+            from rootless import container_init
+
+            container_init.run(setup, there)
+        finally:
+            os._exit(1)  # whatever it was: this is not the parent
     return pid
 
 
@@ -424,14 +411,14 @@ def join_namespaces(joined: dict[str, int]) -> None:
                 raise KernelError("joining", "the user namespace", error.errno or 0) from error
     for kind in sorted(waiting, key=lambda kind: kind == "mount"):
         try:
-            kernel.setns(waiting[kind], CLONE_FLAGS[kind])
+            kernel.setns(waiting[kind], starting.CLONE_FLAGS[kind])
         except OSError as error:
             raise KernelError("joining", f"the {kind} namespace", error.errno or 0) from error
 
 
 def _try_join(fd: int, kind: str) -> bool:
     try:
-        kernel.setns(fd, CLONE_FLAGS[kind])
+        kernel.setns(fd, starting.CLONE_FLAGS[kind])
     except OSError as error:
         if error.errno != _EPERM:
             raise KernelError("joining", f"the {kind} namespace", error.errno or 0) from error

@@ -7,9 +7,8 @@ so that a link into something of the host's that is mounted there leads nowhere 
 
 from __future__ import annotations
 
-import os
-
 from rootless import kernel
+from rootless import system as os
 
 CONFINED = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS | kernel.RESOLVE_NO_XDEV
 
@@ -20,6 +19,17 @@ _ENOENT = 2
 _EEXIST = 17
 _ELOOP = 40
 _LINKS_FOLLOWED_AT_MOST = 40
+
+
+def normalize(path: str) -> str:
+    """The absolute form of `path` as its words have it, without `.` and `..`: for comparing, not for finding."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)
 
 
 def open_in(root_fd: int, path: str | bytes, flags: int, mode: int = 0, *, how: int = CONFINED) -> int:

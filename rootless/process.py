@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found] # `signal` without its enumerations, which cost 4 ms
 import _socket
-import os
+import _struct
 import resource
-import struct
 
 from rootless import capabilities, json_text, kernel, paths, procfs
+from rootless import system as os
 from rootless.errors import CommandNotFound, CommandNotRunnable, KernelError, PtbError
 from rootless.record import record
 
@@ -172,7 +172,7 @@ def _set_scheduling(process: Process) -> None:
         times = (found.runtime, found.deadline, found.period)
         numbers = (48, found.policy, found.flags, found.nice, found.priority, *times)
         try:
-            kernel.sched_setattr(struct.pack("=IIQiIQQQ", *numbers))
+            kernel.sched_setattr(_struct.pack("=IIQiIQQQ", *numbers))
         except OSError as error:
             raise KernelError("setting", "process.scheduler", error.errno or 0) from error
     if process.io_priority is not None:
@@ -285,13 +285,12 @@ def _enter_directory(path: str) -> None:
 
 
 def _reset_signals() -> None:
-    kernel.restore_signals()
     for number in range(1, 65):
-        if number not in (_signal.SIGKILL, _signal.SIGSTOP, 32, 33):
+        if _signal.getsignal(number) != _signal.SIG_DFL:
             try:
                 _signal.signal(number, _signal.SIG_DFL)
             except (OSError, ValueError):
-                continue
+                continue  # 32 and 33 are libc's own
     _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
 
 
@@ -312,6 +311,6 @@ def _load(filter_: Filter, state: dict[str, object]) -> None:
     except OSError as error:
         raise KernelError("loading", "linux.seccomp", error.errno or 0) from error
     if filter_.agent is not None:
-        rights = struct.pack("i", listener)
+        rights = _struct.pack("i", listener)
         filter_.agent.sendmsg([message], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
         os.close(listener)

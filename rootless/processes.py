@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
+from rootless import system as os
 
 _SIGKILL = 9
 
 
 def boot_id() -> str:
     """The random id of this boot."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
+    with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as stream:
         return stream.read().strip()
 
 

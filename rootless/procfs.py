@@ -6,9 +6,8 @@ verified by its magic number, stands in. Neither is ever the container's (CVE-20
 
 from __future__ import annotations
 
-import os
-
 from rootless import kernel
+from rootless import system as os
 from rootless.errors import KernelError, PtbError
 
 _WITHIN = kernel.RESOLVE_BENEATH | kernel.RESOLVE_NO_XDEV | kernel.RESOLVE_NO_MAGICLINKS | kernel.RESOLVE_NO_SYMLINKS

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         """A copy of a record with some fields changed."""
 
 else:
+    _set = object.__setattr__
 
     def values_of(instance):
         return {name: getattr(instance, name) for name in instance.__match_args__}
@@ -31,55 +32,56 @@ else:
     def record(cls):
         names = tuple(cls.__annotations__)
         defaults = {name: cls.__dict__[name] for name in names if name in cls.__dict__}
-        required = tuple(name for name in names if name not in defaults)
         body = {key: value for key, value in cls.__dict__.items() if key not in defaults}
         for key in ("__dict__", "__weakref__"):
             body.pop(key, None)
-        setters = {}
+        body.update(_METHODS, __slots__=names, __match_args__=names, __defaults__=defaults)
+        return type(cls)(cls.__name__, cls.__bases__, body)
 
-        def __init__(self, *args, **kwargs):
-            if len(args) > len(names):
-                raise TypeError(f"{cls.__name__}: {len(args)} values for {len(names)} fields")
-            for name, value in zip(names, args):
-                if name in kwargs:
-                    raise TypeError(f"{cls.__name__}: {name} given twice")
-                kwargs[name] = value
-            for name in required:
-                if name not in kwargs:
-                    raise TypeError(f"{cls.__name__}: {name} is missing")
-            for name, setter in setters.items():
-                setter(self, kwargs.pop(name) if name in kwargs else defaults[name])
-            if kwargs:
-                raise TypeError(f"{cls.__name__}: no field {next(iter(kwargs))}")
+    def _init(self, *args, **kwargs):
+        names = self.__match_args__
+        if kwargs or len(args) != len(names):
+            args = _completed(type(self), names, args, kwargs)
+        for name, value in zip(names, args):
+            _set(self, name, value)
 
-        def __setattr__(self, name, _value):
-            raise AttributeError(f"{cls.__name__}.{name} is frozen")
+    def _completed(cls, names, args, kwargs):
+        """All values in order."""
+        if len(args) > len(names):
+            raise TypeError(f"{cls.__name__}: {len(args)} values for {len(names)} fields")
+        for name in names[: len(args)]:
+            if name in kwargs:
+                raise TypeError(f"{cls.__name__}: {name} given twice")
+        values = {**cls.__defaults__, **kwargs}
+        try:
+            rest = [values.pop(name) for name in names[len(args) :]]
+        except KeyError as error:
+            raise TypeError(f"{cls.__name__}: {error.args[0]} is missing") from None
+        for name in kwargs:
+            if name in values:
+                raise TypeError(f"{cls.__name__}: no field {name}")
+        return (*args, *rest)
 
-        def __delattr__(self, name):
-            raise AttributeError(f"{cls.__name__}.{name} is frozen")
+    def _refuse(self, name, _value=None):
+        raise AttributeError(f"{type(self).__name__}.{name} is frozen")
 
-        def __eq__(self, other):
-            if type(other) is not type(self):
-                return NotImplemented
-            return all(getattr(self, name) == getattr(other, name) for name in names)
+    def _eq(self, other):
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__match_args__)
 
-        def __hash__(self):
-            return hash(tuple(getattr(self, name) for name in names))
+    def _hash(self):
+        return hash(tuple(getattr(self, name) for name in self.__match_args__))
 
-        def __repr__(self):
-            fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
-            return f"{cls.__name__}({fields})"
+    def _repr(self):
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__match_args__)
+        return f"{type(self).__name__}({fields})"
 
-        body.update(
-            __slots__=names,
-            __match_args__=names,
-            __init__=__init__,
-            __setattr__=__setattr__,
-            __delattr__=__delattr__,
-            __eq__=__eq__,
-            __hash__=__hash__,
-            __repr__=__repr__,
-        )
-        made = type(cls)(cls.__name__, cls.__bases__, body)
-        setters.update((name, made.__dict__[name].__set__) for name in names)
-        return made
+    _METHODS = {
+        "__init__": _init,
+        "__setattr__": _refuse,
+        "__delattr__": _refuse,
+        "__eq__": _eq,
+        "__hash__": _hash,
+        "__repr__": _repr,
+    }

@@ -6,9 +6,8 @@ the hooks, what is masked or read-only; last the pivot. Every step works by desc
 
 from __future__ import annotations
 
-import os
-
 from rootless import container_mounts, kernel, paths
+from rootless import system as os
 from rootless.errors import KernelError, PtbError
 from rootless.spec import Device
 
@@ -72,7 +71,7 @@ def attach_root(spec: Spec, point: int) -> int:
 
 def _make_mount_private(fd: int) -> None:
     """Make the mount that holds `fd` private, since pivot_root(2) refuses a new root whose parent is shared."""
-    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as stream:
+    with open(f"/proc/self/fdinfo/{fd}", encoding="utf-8") as stream:
         identity = next(line.split()[1] for line in stream if line.startswith("mnt_id:"))
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
         for line in stream:
@@ -128,7 +127,7 @@ def make_devices(root_fd: int, spec: Spec, *, bind: bool) -> None:
     try:
         for name, target in _LINKS:
             _link(directory, name, target)
-        if os.path.exists("/proc/kcore"):
+        if os.access("/proc/kcore", os.F_OK):
             _link(directory, "core", "/proc/kcore")
         if paths.exists_in(directory, "pts/ptmx", how=paths.ACROSS_MOUNTS):
             _replace_by_link(directory, "ptmx", "pts/ptmx")

@@ -6,19 +6,23 @@
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
-import os
 
 from rootless import channel, container_cgroup, launch, processes
 from rootless import state as state_module
+from rootless import system as os
 from rootless.errors import HostUnfit, InUse, NotFound, PtbError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from rootless.spec import Spec
     from rootless.state import State
 
 
-def start(root: str, identity: str) -> None:
-    """Have a created container execute its process, then run the poststart hooks. Raises PtbError."""
+def start(root: str, identity: str, spec: Spec | None = None) -> None:
+    """Have a created container execute its process, then run the poststart hooks. Raises PtbError.
+
+    `spec` is the configuration it was created with, where the caller has it already.
+    """
     state = state_module.read(root, identity)
     now = state_module.status(root, state)
     if now != "created":
@@ -34,7 +38,7 @@ def start(root: str, identity: str) -> None:
     word, _text, _descriptor = init.receive()
     if word:
         raise PtbError(f'container "{identity}" answered {word!r} to start')
-    spec = state_module.configuration(root, identity)
+    spec = spec or state_module.configuration(root, identity)
     launch.run_and_warn("poststart", spec, state_module.document(state, "running"))
 
 
@@ -106,10 +110,10 @@ def _all_pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
 
 
-def delete(root: str, identity: str, *, force: bool = False) -> None:
+def delete(root: str, identity: str, spec: Spec | None = None, *, force: bool = False) -> None:
     """Undo `create`; with `force` whatever the container is doing, and without error if there is none.
 
-    Raises PtbError.
+    `spec` is as for `start`. Raises PtbError.
     """
     try:
         directory = state_module.open_directory(root, identity)
@@ -141,7 +145,7 @@ def delete(root: str, identity: str, *, force: bool = False) -> None:
         elif state.cgroup and force:
             container_cgroup.kill(state.cgroup)
         container_cgroup.remove(state.cgroup)
-        _run_poststop(root, state)
+        _run_poststop(root, state, spec)
         state_module.forget(root, identity)
     finally:
         if held >= 0:
@@ -149,9 +153,9 @@ def delete(root: str, identity: str, *, force: bool = False) -> None:
         os.close(directory)
 
 
-def _run_poststop(root: str, state: State) -> None:
+def _run_poststop(root: str, state: State, spec: Spec | None) -> None:
     try:
-        spec = state_module.configuration(root, state.id)
+        spec = spec or state_module.configuration(root, state.id)
     except PtbError:
         return
     launch.run_poststop(state, spec)

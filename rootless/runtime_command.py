@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from rootless import state as state_module
+from rootless import system as os
 from rootless.errors import InvalidDocument, PtbError, UsageError
 
 TYPE_CHECKING = False
@@ -25,7 +24,19 @@ def _say(text: str) -> None:
 
 
 def _absolute(path: str) -> str:
-    return os.path.abspath(path) if path else ""
+    return os.path.abspath(path) if path and not path.startswith("/") else path
+
+
+def _real_directory(path: str) -> str:
+    """`path` with no link in it."""
+    try:
+        fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return os.path.abspath(path)  # said where its config.json is missed
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
 
 
 def _request(settings: Values, values: Values, identity: str, *, keep_terminal: bool) -> Request:
@@ -35,7 +46,7 @@ def _request(settings: Values, values: Values, identity: str, *, keep_terminal: 
     return launch.Request(
         root=settings["root"],
         id=identity,
-        bundle=os.path.realpath(values.get("bundle") or "."),
+        bundle=_real_directory(values.get("bundle") or "."),
         console_socket=_absolute(values.get("console-socket", "")),
         pid_file=_absolute(values.get("pid-file", "")),
         preserve_fds=values.get("preserve-fds", 0),
@@ -73,7 +84,7 @@ def run(settings: Values, values: Values, operands: list[str]) -> int:
     created = launch.create(_request(settings, values, identity, keep_terminal=keeps))
     signals = None if detach else terminal_relay.catch_signals()
     try:
-        runtime.start(root, identity)
+        runtime.start(root, identity, created.spec)
     except BaseException:
         runtime.delete(root, identity, force=True)
         raise
@@ -81,7 +92,7 @@ def run(settings: Values, values: Values, operands: list[str]) -> int:
         return 0
     status = terminal_relay.wait(created.state.pid, created.master, signals)
     if not values.get("keep"):
-        runtime.delete(root, identity, force=True)
+        runtime.delete(root, identity, created.spec, force=True)
     return status
 
 

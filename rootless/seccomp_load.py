@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from rootless import json_text
+from rootless import system as os
 from rootless.errors import InvalidDocument
 
 TYPE_CHECKING = False

@@ -545,7 +545,7 @@ def load(path: str) -> tuple[str, dict[str, Any]]:
     except FileNotFoundError:
         raise NotFound(f'"{path}" does not exist', hint="ptb-runtime spec writes one") from None
     except OSError as error:
-        from os import strerror
+        from posix import strerror
 
         raise NotFound(f'"{path}" cannot be read: {strerror(error.errno or 0)}') from error
     document = json_text.parse(text, path)

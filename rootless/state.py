@@ -15,9 +15,9 @@ ever, and a lock is gone with its holder.
 from __future__ import annotations
 
 import fcntl
-import os
 
 from rootless import json_text, paths, processes
+from rootless import system as os
 from rootless.errors import AlreadyExists, InvalidDocument, NotFound
 from rootless.record import record, values_of
 
@@ -66,8 +66,12 @@ def check_id(identity: str) -> None:
 
 def open_root(root: str) -> int:
     """The directory of all containers, made if need be. Raises InvalidDocument if it is someone else's."""
-    os.makedirs(root, 0o700, exist_ok=True)
-    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    try:
+        fd = os.open(root, flags)
+    except FileNotFoundError:
+        os.makedirs(root, 0o700, exist_ok=True)
+        fd = os.open(root, flags)
     if os.fstat(fd).st_uid != os.geteuid():
         os.close(fd)
         raise InvalidDocument(f'"{root}" belongs to someone else', hint="choose another with --root")

@@ -7,11 +7,9 @@ signals where there is no terminal to pass them.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
-import os
 import select
-import termios
 
-from rootless import tty
+from rootless import system as os
 from rootless.record import record
 
 TYPE_CHECKING = False
@@ -53,10 +51,12 @@ def wait(pid: int, master: int, signals: Signals) -> int:
     saved = make_raw(0) if master >= 0 else None
     try:
         if master >= 0:
-            tty.copy_size(0, master)
+            _copy_size(master)
         _relay(process, master, signals)
     finally:
         if saved is not None:
+            import termios
+
             termios.tcsetattr(0, termios.TCSADRAIN, saved)
         os.close(process)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -65,6 +65,8 @@ def wait(pid: int, master: int, signals: Signals) -> int:
 
 def make_raw(fd: int) -> list[Any] | None:
     """Switch the terminal `fd` to raw mode (termios(3), cfmakeraw); None if it is none."""
+    import termios
+
     try:
         saved = termios.tcgetattr(fd)
     except termios.error:
@@ -93,7 +95,7 @@ def _relay(process: int, master: int, signals: Signals) -> None:
         while signals.pending:
             number = signals.pending.pop(0)
             if number == _signal.SIGWINCH and master >= 0:
-                tty.copy_size(0, master)
+                _copy_size(master)
             else:
                 _send(process, number)
         if 0 in ready and master >= 0:
@@ -116,6 +118,12 @@ def _relay(process: int, master: int, signals: Signals) -> None:
             ended = True
             if master < 0:
                 return
+
+
+def _copy_size(master: int) -> None:
+    from rootless import tty
+
+    tty.copy_size(0, master)
 
 
 def _send(process: int, number: int) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from rootless import paths
+from rootless import system as os
 
 _DEPTH_AT_MOST = 200
 _CHUNK = 1 << 20

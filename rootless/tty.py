@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import sys
 
 from rootless import kernel, paths
+from rootless import system as os
 from rootless.errors import PtbError
 
 TYPE_CHECKING = False

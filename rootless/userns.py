@@ -6,9 +6,8 @@ the child leaves its namespaces and says so, the parent has newuidmap and newgid
 
 from __future__ import annotations
 
-import os
-
 from rootless import kernel
+from rootless import system as os
 from rootless.errors import HostUnfit, PtbError
 from rootless.ids import IdMaps, Subordinates, subordinates, write_maps
 
@@ -24,7 +23,7 @@ _ENOSYS = 38
 
 def _sysctl(name: str) -> str:
     try:
-        with open(f"/proc/sys/{name}", encoding="ascii") as stream:
+        with open(f"/proc/sys/{name}", encoding="utf-8") as stream:
             return stream.read().strip()
     except OSError:
         return ""

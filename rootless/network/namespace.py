@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import _socket
+import _struct
 import fcntl
-import os
-import struct
 
 from rootless import channel, kernel
+from rootless import system as os
 from rootless.errors import KernelError, PtbError
 
 _ENOSPC = 28
@@ -60,9 +60,9 @@ def bring_loopback_up() -> None:
     """Set the flags of `lo` in the caller's network namespace (netdevice(7)); raises OSError."""
     interface = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
     try:
-        request = struct.pack("16sH22x", b"lo", 0)
-        flags = struct.unpack("16sH22x", fcntl.ioctl(interface.fileno(), _SIOCGIFFLAGS, request))[1]
-        fcntl.ioctl(interface.fileno(), _SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", flags | _IFF_UP_RUNNING))
+        request = _struct.pack("16sH22x", b"lo", 0)
+        flags = _struct.unpack("16sH22x", fcntl.ioctl(interface.fileno(), _SIOCGIFFLAGS, request))[1]
+        fcntl.ioctl(interface.fileno(), _SIOCSIFFLAGS, _struct.pack("16sH22x", b"lo", flags | _IFF_UP_RUNNING))
     finally:
         interface.close()
 
