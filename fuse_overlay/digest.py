@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rootless.errors import InvalidDocument
+from rootless.hashing import sha256
 
 _PREFIX = "sha256:"
 _HEX_LENGTH = 64
@@ -24,12 +25,4 @@ def encoded(text: str) -> str:
 
 def of(data: bytes) -> str:
     """The digest of `data`."""
-    # hashlib brings OpenSSL with it, which costs more than hashing what is asked for here: manifests.
-    try:
-        from _sha2 import sha256  # type: ignore[import-not-found] # Python 3.12 and newer
-    except ImportError:
-        try:
-            from _sha256 import sha256  # type: ignore[import-not-found]
-        except ImportError:
-            from hashlib import sha256
-    return _PREFIX + str(sha256(data).hexdigest())
+    return _PREFIX + sha256(data)

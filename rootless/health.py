@@ -13,7 +13,8 @@ import time
 from rootless import container_exec
 from rootless import state as state_module
 from rootless.errors import PtbError
-from rootless.record import record, replace
+from rootless.monitor_plan import Health
+from rootless.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,22 +22,6 @@ if TYPE_CHECKING:
 
 _KEPT = 5
 _LONGEST_OUTPUT = 500
-
-
-@record
-class Health:
-    """What to check and how often; times are seconds. `test` is the command, by the shell where it is CMD-SHELL.
-
-    `on_failure` is what is done with an unhealthy container: none, kill, restart or stop.
-    """
-
-    test: tuple[str, ...]
-    interval: float = 30.0
-    timeout: float = 30.0
-    start_period: float = 0.0
-    start_interval: float = 5.0
-    retries: int = 3
-    on_failure: str = "none"
 
 
 def command_of(test: tuple[str, ...]) -> tuple[str, ...]:

@@ -358,7 +358,7 @@ def _fork_init(spec: Spec, setup: Setup, here: Channel, there: Channel) -> int:
         try:
             # Who is in those namespaces already must see nothing of this process, and of init, while it joins.
             if setup.process.oom_score_adjustment is not None:
-                container_init.set_oom_score(setup.process.oom_score_adjustment)
+                starting.set_oom_score(setup.process.oom_score_adjustment)
             if "user" in joined:
                 kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
             join_namespaces(joined)

@@ -35,12 +35,10 @@ from rootless import (
     oci_runtime,
     overlay,
     processes,
-    userns,
     warden,
 )
 from rootless.errors import PtbError
 from rootless.health import Checks
-from rootless.ids import IdMaps, Subordinates
 from rootless.network import connection
 from rootless.status import Status
 from rootless.stdio_hub import Client, Hub
@@ -57,32 +55,8 @@ _STEADY = 10.0
 """Seconds after which a container that ran is no longer one that fails at once."""
 
 
-def spawn(
-    plan: Plan, callbacks: Callbacks, who: Subordinates, maps: IdMaps, *, joined: int | None = None
-) -> _socket.socket:
-    """Fork the monitor; returns a connection to it (see `attachment`), over which it says what failed.
-
-    With `joined`, a pidfd, it lives in the user namespace of that process, whose other namespaces a container can share
-    only so. The caller has one thread. Raises HostUnfit where there can be no user namespace.
-    """
-    here, there = attachment.pair()
-
-    def child() -> int:
-        kept = range(3, 3 + plan.preserve_fds)
-        processes.close_all_but((*kept, there.fileno()))
-        return _main(plan, callbacks, there)
-
-    try:
-        if joined is None:
-            userns.fork_with_maps(who, maps, child, flags=kernel.CLONE_NEWNS)
-        else:
-            userns.fork_joined(joined, child, flags=kernel.CLONE_NEWNS)
-    finally:
-        there.close()
-    return here
-
-
-def _main(plan: Plan, callbacks: Callbacks, caller: _socket.socket) -> int:
+def main(plan: Plan, callbacks: Callbacks, caller: _socket.socket) -> int:
+    """Be the monitor; returns its exit status. See `monitor_spawn`."""
     os.setsid()
     kernel.set_process_name(b"ptb-monitor")
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)

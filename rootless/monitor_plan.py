@@ -9,9 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from rootless.health import Health
-    from rootless.network.connection import Network, Running
-    from rootless.overlay import Overlay
+    from rootless.network.connection import Running
     from rootless.status import Status
 
 
@@ -31,6 +29,54 @@ class Log:
     max_size: int = 0
     max_files: int = 1
     tag: str = ""
+
+
+@record
+class Health:
+    """What to check and how often; times are seconds. `test` is the command, by the shell where it is CMD-SHELL.
+
+    `on_failure` is what is done with an unhealthy container: none, kill, restart or stop.
+    """
+
+    test: tuple[str, ...]
+    interval: float = 30.0
+    timeout: float = 30.0
+    start_period: float = 0.0
+    start_interval: float = 5.0
+    retries: int = 3
+    on_failure: str = "none"
+
+
+@record
+class Overlay:
+    """Directories to stack, the topmost first in `lower`, and where changes go; names are relative to `directory`.
+
+    `uid_mapping` and `gid_mapping` are fuse-overlayfs's (see `ids.overlay_mapping`), empty for the ids as they are on
+    disk; `log` is the file that gets what fuse-overlayfs says. Without `upper` nothing can be changed.
+    """
+
+    directory: str
+    lower: tuple[str, ...]
+    upper: str
+    work: str
+    log: str
+    fuse: bool = False
+    uid_mapping: str = ""
+    gid_mapping: str = ""
+
+
+@record
+class Network:
+    """How the container is connected. `mode` is slirp4netns, pasta, none, host, or path for somebody else's namespace.
+
+    `value` is that namespace's path; `options` are the helper's, as podman spells them; `ports` are to be published, each
+    (host address, host port, container port, protocol) as `network.ports.PublishedPort` has them.
+    """
+
+    mode: str
+    value: str = ""
+    options: str = ""
+    ports: tuple[tuple[str, int, int, str], ...] = ()
 
 
 @record

@@ -12,31 +12,13 @@ import os
 
 from rootless import kernel, mounts
 from rootless.errors import HostUnfit, KernelError
-from rootless.record import record
+from rootless.monitor_plan import Overlay
 
 PROGRAM = "fuse-overlayfs"
 
 _DEVICE_FD = 3
 _PAGE = 4095
 """The most that mount(2) takes as options."""
-
-
-@record
-class Overlay:
-    """Directories to stack, the topmost first in `lower`, and where changes go; names are relative to `directory`.
-
-    `uid_mapping` and `gid_mapping` are fuse-overlayfs's (see `ids.overlay_mapping`), empty for the ids as they are on
-    disk; `log` is the file that gets what fuse-overlayfs says. Without `upper` nothing can be changed.
-    """
-
-    directory: str
-    lower: tuple[str, ...]
-    upper: str
-    work: str
-    log: str
-    fuse: bool = False
-    uid_mapping: str = ""
-    gid_mapping: str = ""
 
 
 def mount(overlay: Overlay, target: str) -> int:

@@ -10,7 +10,7 @@ import _signal  # type: ignore[import-not-found]
 from rootless import channel, container_cgroup, launch, processes
 from rootless import state as state_module
 from rootless import system as os
-from rootless.errors import HostUnfit, InUse, NotFound, PtbError, UsageError
+from rootless.errors import HostUnfit, InUse, NotFound, PtbError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,21 +40,6 @@ def start(root: str, identity: str, spec: Spec | None = None) -> None:
         raise PtbError(f'container "{identity}" answered {word!r} to start')
     spec = spec or state_module.configuration(root, identity)
     launch.run_and_warn("poststart", spec, state_module.document(state, "running"))
-
-
-def signal_number(name: str) -> int:
-    """The number of a signal given as 9, KILL or SIGKILL. Raises UsageError."""
-    if name.isdecimal() and 0 <= int(name) < 65:
-        return int(name)
-    word = name.upper().removeprefix("SIG")
-    if word.startswith(("RTMIN", "RTMAX")):
-        base, offset = (34 if word.startswith("RTMIN") else 64), word[5:] or "0"
-        number = base + int(offset) if offset.lstrip("+-").isdecimal() else 0
-    else:
-        number = getattr(_signal, f"SIG{word}", 0) if word.isalnum() else 0
-    if not isinstance(number, int) or not 0 < number < 65:
-        raise UsageError(f'"{name}" is not a signal')
-    return number
 
 
 def kill(root: str, identity: str, signal: int, *, everything: bool = False) -> None:

@@ -116,9 +116,9 @@ def state(settings: Values, _values: Values, operands: list[str]) -> int:
 
 def kill(settings: Values, values: Values, operands: list[str]) -> int:
     """`kill`."""
-    from rootless import runtime
+    from rootless import runtime, signals
 
-    number = runtime.signal_number(operands[1] if len(operands) > 1 else "TERM")
+    number = signals.signal_number(operands[1] if len(operands) > 1 else "TERM")
     runtime.kill(settings["root"], operands[0], number, everything=bool(values.get("all")))
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rootless import json_text
 from rootless import system as os
 from rootless.errors import InvalidDocument
+from rootless.hashing import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def cache_directory() -> str | None:
 
 def cached_program(profile: dict[str, Any], machine: str, directory: str | None) -> bytes:
     """The compiled `profile`, from `directory` if it is there and the caller's own. Raises InvalidDocument."""
-    key = _digest(f"{_VERSION}\0{machine}\0{json_text.dump(profile)}".encode(errors="surrogateescape"))
+    key = sha256(f"{_VERSION}\0{machine}\0{json_text.dump(profile)}".encode(errors="surrogateescape"))
     if directory is not None:
         program = _read(f"{directory}/{key}")
         if program is not None:
@@ -61,15 +62,6 @@ def cached_program(profile: dict[str, Any], machine: str, directory: str | None)
     if directory is not None:
         _keep(directory, key, program)
     return program
-
-
-def _digest(data: bytes) -> str:
-    try:
-        from _sha2 import sha256  # type: ignore[import-not-found] # hashlib would load OpenSSL
-    except ImportError:
-        from hashlib import sha256
-
-    return str(sha256(data).hexdigest())
 
 
 def _read(path: str) -> bytes | None:
@@ -86,7 +78,7 @@ def _read(path: str) -> bytes | None:
     finally:
         os.close(fd)
     program, digest = data[:-64], data[-64:]
-    if not program or len(program) % 8 or digest != _digest(program).encode():
+    if not program or len(program) % 8 or digest != sha256(program).encode():
         return None
     return program
 
@@ -98,7 +90,7 @@ def _keep(directory: str, key: str, program: bytes) -> None:
         temporary = f"{directory}/.{key}.{os.getpid()}"
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            os.write(fd, program + _digest(program).encode())
+            os.write(fd, program + sha256(program).encode())
         finally:
             os.close(fd)
         os.rename(temporary, f"{directory}/{key}")

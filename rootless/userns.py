@@ -58,12 +58,19 @@ def explain_refusal(errno: int) -> HostUnfit:
     )
 
 
-def fork_with_maps(who: Subordinates, maps: IdMaps, child: Callable[[], int], *, flags: int = 0) -> int:
+def fork_with_maps(
+    who: Subordinates,
+    maps: IdMaps,
+    child: Callable[[], int],
+    *,
+    flags: int = 0,
+    meanwhile: Callable[[], None] | None = None,
+) -> int:
     """Fork; `child` runs in a new user namespace with `maps` and in new namespaces of the kinds in `flags` (CLONE_NEW…).
 
     The child has all capabilities over its namespace and keeps the caller's ids, as far as they are mapped; what it
-    returns is its exit status. Returns its process id. Raises HostUnfit when the machine forbids or lacks it. Call it
-    only from a process with one thread.
+    returns is its exit status; it does `meanwhile` while it waits for its ids. Returns its process id. Raises HostUnfit
+    when the machine forbids or lacks it. Call it only from a process with one thread.
     """
     said_read, said_write = os.pipe()
     go_read, go_write = os.pipe()
@@ -80,6 +87,8 @@ def fork_with_maps(who: Subordinates, maps: IdMaps, child: Callable[[], int], *,
                 os._exit(status)
             os.write(said_write, b"\0")
             os.close(said_write)
+            if meanwhile is not None:
+                meanwhile()
             if os.read(go_read, 1) == b"!":
                 os.close(go_read)
                 status = child()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from rootless.errors import PtbError
+from rootless.monitor_plan import Network
 from rootless.network import helper as helpers
 from rootless.network import hosts, namespace, pasta, ports, slirp
 from rootless.network.ports import PublishedPort
@@ -17,19 +18,6 @@ from rootless.record import record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.network.helper import Helper
-
-
-@record
-class Network:
-    """What is asked for. `mode` is slirp4netns, pasta, none, host, or path for somebody else's namespace, `value`.
-
-    `options` are the helper's, as podman spells them; `ports` are to be published.
-    """
-
-    mode: str
-    value: str = ""
-    options: str = ""
-    ports: tuple[PublishedPort, ...] = ()
 
 
 @record
@@ -56,7 +44,11 @@ def check(network: Network) -> None:
         slirp.parse(network.options)
     elif network.mode == "pasta":
         pasta.parse(network.options)
-    ports.check(port for port in network.ports if port.host_port)
+    ports.check(port for port in _published(network) if port.host_port)
+
+
+def _published(network: Network) -> tuple[PublishedPort, ...]:
+    return tuple(PublishedPort(*port) for port in network.ports)
 
 
 def start(network: Network, directory: str) -> Running:
@@ -72,7 +64,7 @@ def start(network: Network, directory: str) -> Running:
     place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     if network.mode == "pasta":
         asked = pasta.parse(network.options)
-        helper = pasta.start(fd, asked, network.ports, place)
+        helper = pasta.start(fd, asked, _published(network), place)
         own = hosts.first_address()
         return Running(
             path,
@@ -83,7 +75,7 @@ def start(network: Network, directory: str) -> Running:
             helper=helper,
         )
     options = slirp.parse(network.options)
-    helper = slirp.start(fd, options, network.ports, place)
+    helper = slirp.start(fd, options, _published(network), place)
     known = slirp.addresses(options)
     host = known.gateway if options.allow_host_loopback else hosts.first_address(known.gateway)
     return Running(

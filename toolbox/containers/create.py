@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from rootless import oci_runtime, runtime
+from rootless import signals
 from rootless.errors import AlreadyExists, NotFound, UsageError
 from rootless.monitor_plan import Log
 from toolbox import names as shared_names
@@ -223,7 +223,7 @@ def _record(given: Given, image: Given) -> ContainerRecord:
         ),
         timeout=float(resource_options.optional_integer(given.get("timeout") or "0", "--timeout", 0, 10**9) or 0),
         health=health_options.health(given, config.get("Healthcheck")),
-        runtime=oci_runtime.find(given.get("runtime") or ""),
+        runtime=_runtime(given.get("runtime") or ""),
         create_command=tuple(sys.argv),
         pid_file=os.path.abspath(given["pidfile"]) if given.get("pidfile") else "",
         id_file=os.path.abspath(given["cidfile"]) if given.get("cidfile") else "",
@@ -331,8 +331,16 @@ def _restart(given: Given) -> Any:
 
 def _stop_signal(given: Given, config: Given, *, systemd: bool) -> str:
     name = given.get("stop_signal") or config.get("StopSignal") or ("RTMIN+3" if systemd else "TERM")
-    runtime.signal_number(name)
+    signals.signal_number(name)
     return str(name)
+
+
+def _runtime(name: str) -> str:
+    if not name:
+        return ""
+    from rootless import oci_runtime
+
+    return oci_runtime.find(name)
 
 
 def _sd_notify(text: str) -> str:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from rootless.network.connection import Running
     from toolbox.containers.record import ContainerRecord
 
-_KINDS = {"pid": "pid", "ipc": "ipc", "uts": "uts", "network": "net", "cgroup": "cgroup", "user": "user"}
-
 
 def mounts(container: ContainerRecord, directory: str, root_fd: int, network: Running) -> list[dict[str, Any]]:
     """Write the files and return what binds them."""
@@ -97,14 +95,3 @@ def _container_env(container: ContainerRecord) -> str:
         "imageid": container.image_id,
     }
     return "".join(f'{key}="{value}"\n' for key, value in fields.items()) + "rootless=1\n"
-
-
-def namespace_of(wanted: str, kind: str) -> str:
-    """The path of a namespace of another container's, which must be running. Raises NotFound."""
-    other = store.need(wanted)
-    pid = store.status(other).pid
-    if not pid:
-        raise NotFound(
-            f'container "{other.name}", whose {kind} namespace is wanted, does not run', hint=f"ptb start {other.name}"
-        )
-    return f"/proc/{pid}/ns/{_KINDS[kind]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rootless.errors import UsageError
-from rootless.health import Health
+from rootless.monitor_plan import Health
 from toolbox.containers import sizes
 
 TYPE_CHECKING = False

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from rootless.health import Health
+    from rootless.monitor_plan import Health
     from rootless.status import Status
     from toolbox.containers.record import ContainerRecord
 

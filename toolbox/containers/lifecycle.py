@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from rootless import attachment, runtime
+from rootless import attachment, signals
 from rootless import status as status_module
 from rootless.errors import InUse, PtbError
 from toolbox.containers import events, store
@@ -57,7 +57,7 @@ def start(container: ContainerRecord) -> None:
 
 def ask_to_stop(container: ContainerRecord, *, signal: str = "", seconds: float | None = None) -> _socket.socket | None:
     """Have it sent its stop signal, and KILL after a while; a connection that tells of its end, None if it does not run."""
-    number = str(runtime.signal_number(signal)) if signal else ""
+    number = str(signals.signal_number(signal)) if signal else ""
     connection = monitor_of(container)
     if connection is not None:
         wait = "" if seconds is None else f"{seconds:g}"
@@ -85,7 +85,7 @@ def stop(container: ContainerRecord, *, signal: str = "", seconds: float | None 
 
 def kill(container: ContainerRecord, signal: str) -> None:
     """Send a signal to its first process. Raises InUse where it does not run, UsageError for what is no signal."""
-    number = runtime.signal_number(signal)
+    number = signals.signal_number(signal)
     connection = monitor_of(container)
     if connection is None or store.status(container).state != "running":
         raise InUse(f'container "{container.name}" is not running: it cannot be killed')
@@ -98,6 +98,8 @@ def pause(container: ContainerRecord, *, resume: bool = False) -> None:
     """Freeze it, or let it go on. Raises InUse, HostUnfit where it has no cgroup."""
     if store.status(container).state != "running":
         raise InUse(f'container "{container.name}" is not running: it cannot be {"un" * resume}paused')
+    from rootless import runtime
+
     runtime.pause(store.runtime_root(), container.id, resume=resume)
     events.note("container", "unpause" if resume else "pause", container.id, container.name, Image=container.image)
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from rootless import json_text
 from rootless.errors import InvalidDocument
-from rootless.health import Health
-from rootless.monitor_plan import Log, Restart
+from rootless.monitor_plan import Health, Log, Restart
 from rootless.record import record, replace, values_of
 
 TYPE_CHECKING = False

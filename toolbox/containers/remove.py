@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 
@@ -91,7 +90,7 @@ def remove_one(
                 f'container "{container.name}" is {state} and cannot be removed',
                 hint=f"ptb stop {container.name}, or ptb rm --force {container.name}",
             )
-        userns.run_mapped(functools.partial(forget, container, with_volumes=with_volumes))
+        userns.run_mapped(lambda: forget(container, with_volumes=with_volumes))
     finally:
         os.close(held)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import _socket
 import os
 
-from rootless import attach_client, attachment, launch, terminal_relay
-from rootless.attach_client import End
+from rootless import attachment
 from rootless.errors import PtbError
 from toolbox.containers import process_options, start, store
 from toolbox.containers.record import ContainerRecord
@@ -14,6 +13,9 @@ from toolbox.containers.record import ContainerRecord
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from rootless import terminal_relay
+    from rootless.attach_client import End
 
 DETACH_KEYS = b"\x10\x11"
 """ctrl-p ctrl-q, as docker and podman have it."""
@@ -31,6 +33,8 @@ def attached(
     held = store.lock(container)
     try:
         connection = start.begin(container, held)
+        from rootless import terminal_relay  # while the monitor makes the container
+
         signals = terminal_relay.catch_signals() if sig_proxy or container.terminal else None
         attachment.tell(connection, attachment.ATTACH)
         attachment.tell(connection, attachment.GO)
@@ -49,6 +53,8 @@ def follow(
     outputs: tuple[bool, bool],
 ) -> End:
     """Be attached until the end."""
+    from rootless import attach_client
+
     return attach_client.follow(
         connection,
         terminal=container.terminal,
@@ -92,7 +98,9 @@ def run(given: dict[str, Any]) -> int:
         if given.get("detach"):
             detached(container)
             if given.get("conmon_pidfile"):
-                launch.write_pid_file(os.path.abspath(given["conmon_pidfile"]), store.status(container).monitor)
+                from rootless import starting
+
+                starting.write_pid_file(os.path.abspath(given["conmon_pidfile"]), store.status(container).monitor)
             print(container.id)
             return 0
         streams = _streams(given, container)

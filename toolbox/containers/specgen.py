@@ -202,6 +202,8 @@ def _linux(container: ContainerRecord, network: Running) -> dict[str, Any]:
 
 
 def _named(path: str, patterns: tuple[str, ...]) -> bool:
+    if not patterns:
+        return False
     import fnmatch
 
     return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
@@ -220,5 +222,5 @@ def _namespaces(container: ContainerRecord) -> list[dict[str, str]]:
         elif choice.mode == "path":
             found.append({"type": kind, "path": choice.value})
         elif choice.mode == "container":
-            found.append({"type": kind, "path": files.namespace_of(choice.value, kind)})
+            found.append({"type": kind, "path": store.namespace_of(choice.value, kind)})
     return found

@@ -5,16 +5,12 @@ from __future__ import annotations
 import _socket
 import os
 
-from rootless import attachment, errors, ids, kernel, monitor, oci_runtime, runtime
+from rootless import attachment, errors, ids, monitor_spawn, signals
 from rootless.errors import InUse, NotFound, PtbError, UsageError
 from rootless.ids import IdMaps, Subordinates
-from rootless.monitor_plan import Callbacks, Plan
-from rootless.network import connection
-from rootless.network.connection import Network
-from rootless.network.ports import PublishedPort
-from rootless.overlay import Overlay
+from rootless.monitor_plan import Callbacks, Network, Overlay, Plan
 from toolbox import paths
-from toolbox.containers import events, files, specgen, store
+from toolbox.containers import events, store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,12 +40,17 @@ def begin(container: ContainerRecord, held: int) -> _socket.socket:
         ended=lambda status: _ended(container, status),
     )
     if os.path.isdir(f"{store.runtime_root()}/{container.id}"):
+        from rootless import oci_runtime
+
         oci_runtime.delete(store.runtime_root(), container.id, container.runtime)  # its monitor was killed
     plan = _plan(container, who)
-    connection.check(plan.network)
+    if plan.network.ports or plan.network.options:
+        from rootless.network import connection
+
+        connection.check(plan.network)
     joined = _user_namespace(container)
     try:
-        return monitor.spawn(plan, callbacks, who, maps, joined=joined)
+        return monitor_spawn.spawn(plan, callbacks, who, maps, joined=joined, load=lambda: _load(container))
     finally:
         if joined is not None:
             os.close(joined)
@@ -118,7 +119,7 @@ def _plan(container: ContainerRecord, who: Subordinates) -> Plan:
         terminal=container.terminal,
         open_stdin=container.open_stdin,
         stdin_once=container.stdin_once,
-        stop_signal=runtime.signal_number(container.stop_signal),
+        stop_signal=signals.signal_number(container.stop_signal),
         stop_timeout=container.stop_timeout,
         timeout=container.timeout,
         health=container.health,
@@ -160,17 +161,26 @@ def overlay_of(container: ContainerRecord, who: Subordinates) -> Overlay:
 def _network(container: ContainerRecord) -> Network:
     choice = container.network
     if choice.mode == "container":
-        return Network("path", files.namespace_of(choice.value, "network"))
-    ports = tuple(
-        PublishedPort(port.host_ip, port.host_port, port.container_port, port.protocol) for port in choice.publish
-    )
+        return Network("path", store.namespace_of(choice.value, "network"))
+    ports = tuple((port.host_ip, port.host_port, port.container_port, port.protocol) for port in choice.publish)
     return Network(choice.mode, choice.value, ",".join(choice.options), ports)
 
 
 # --- in the monitor ---
 
 
+def _load(container: ContainerRecord) -> None:
+    """Import what the monitor will need of this package, while it has nothing else to do."""
+    from toolbox.containers import specgen  # noqa: F401
+
+    if container.remove:
+        from toolbox.containers import remove  # noqa: F401
+
+
 def _prepare(container: ContainerRecord, network: Running) -> dict[str, Any]:
+    from rootless import kernel
+    from toolbox.containers import specgen
+
     directory = store.directory(container.id)
     if container.security.privileged and container.pid.mode == "host":
         # All capabilities and sight of the monitor: it must not be one to attach to (ptrace(2)).

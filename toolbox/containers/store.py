@@ -199,3 +199,17 @@ def forget(identity: str) -> None:
         confined.remove_tree(parent, identity)
     finally:
         os.close(parent)
+
+
+_NAMESPACE_FILES = {"pid": "pid", "ipc": "ipc", "uts": "uts", "network": "net", "cgroup": "cgroup", "user": "user"}
+
+
+def namespace_of(wanted: str, kind: str) -> str:
+    """The path of a namespace of another container's, which must be running. Raises NotFound."""
+    other = need(wanted)
+    pid = status(other).pid
+    if not pid:
+        raise NotFound(
+            f'container "{other.name}", whose {kind} namespace is wanted, does not run', hint=f"ptb start {other.name}"
+        )
+    return f"/proc/{pid}/ns/{_NAMESPACE_FILES[kind]}"

@@ -12,7 +12,7 @@ import time
 from rootless import json_text, overlay, tree_copy
 from rootless import paths as confined
 from rootless.errors import AlreadyExists, NotFound, UsageError
-from rootless.overlay import Overlay
+from rootless.monitor_plan import Overlay
 from rootless.record import record, values_of
 from toolbox import paths
 
