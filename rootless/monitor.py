@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rootless.monitor_plan import Callbacks, Plan
+    from rootless.spec import Spec
 
 _TIOCGPTPEER = 0x5441
 _LONGEST_BACKOFF = 60.0
@@ -210,7 +211,7 @@ class _Monitor:
         try:
             for place, fd in enumerate(inner):
                 os.dup2(fd, place)
-            pid, master = oci_runtime.create(self._request(bundle), plan.runtime)
+            pid, master, spec = oci_runtime.create(self._request(bundle), plan.runtime)
         finally:
             for place, fd in enumerate(saved):
                 os.dup2(fd, place)
@@ -226,7 +227,7 @@ class _Monitor:
                 self._keep_slave(master)
             self.hub.open(outputs, standard_input, terminal=plan.terminal)
             guard = warden.start(self.container, self._last_rites)
-            self._start(pid)
+            self._start(pid, spec)
             while not self.ended:
                 self._wait_once()
         finally:
@@ -294,7 +295,7 @@ class _Monitor:
         flags = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
         self.slave = fcntl.ioctl(master, _TIOCGPTPEER, flags)
 
-    def _start(self, pid: int) -> None:
+    def _start(self, pid: int, spec: Spec | None) -> None:
         assert self.network is not None  # noqa: S101 # set_up made it
         self._await_go()
         if self.ports is None:
@@ -302,7 +303,7 @@ class _Monitor:
                 (port.host_ip, port.host_port, port.container_port, port.protocol)
                 for port in connection.wait_ready(self.network)
             )
-        oci_runtime.start(self.plan.runtime_root, self.plan.id, self.plan.runtime)
+        oci_runtime.start(self.plan.runtime_root, self.plan.id, self.plan.runtime, spec)
         status = self.status.running(pid, processes.start_time(pid) or 0, self.ports, self.network.address)
         if self.plan.health is not None:
             self.checks = Checks(self.plan.health, self.plan.runtime_root, self.plan.id)

@@ -17,16 +17,18 @@ from rootless.state import State
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.launch import Request
+    from rootless.spec import Spec
 
 
-def create(request: Request, program: str) -> tuple[int, int]:
-    """Create the container; returns its pid, whose parent or subreaper is the caller, and its terminal's master or -1.
+def create(request: Request, program: str) -> tuple[int, int, Spec | None]:
+    """Create the container; returns its pid, whose parent or subreaper is the caller, its terminal's master or -1, and
+    its configuration if ours has read it.
 
     The container's standard streams are the caller's. Raises PtbError.
     """
     if not program:
         created = launch.create(request)
-        return created.state.pid, created.master
+        return created.state.pid, created.master, created.spec
     pid_file = request.pid_file or f"{request.bundle}/pid"
     arguments = [*_call(program, request.root, systemd=request.systemd_cgroup), "create", "--bundle", request.bundle]
     arguments += ["--pid-file", pid_file]
@@ -40,7 +42,7 @@ def create(request: Request, program: str) -> tuple[int, int]:
         with open(pid_file, encoding="ascii") as stream:
             pid = int(stream.read())
         _adopt(request, pid)
-        return pid, -1 if listener is None else listener.receive()
+        return pid, -1 if listener is None else listener.receive(), None
     finally:
         if listener is not None:
             listener.close()
@@ -80,10 +82,10 @@ def _wants_terminal(bundle: str) -> bool:
     return bool(document["process"].get("terminal"))
 
 
-def start(root: str, identity: str, program: str) -> None:
-    """Have the created container execute its process. Raises PtbError."""
+def start(root: str, identity: str, program: str, spec: Spec | None) -> None:
+    """Have the created container execute its process; `spec` is what `create` returned. Raises PtbError."""
     if not program:
-        runtime.start(root, identity)
+        runtime.start(root, identity, spec)
     else:
         _run([*_call(program, root), "start", identity], f"{root}/{os.path.basename(program)}-{identity}.log")
 

@@ -274,7 +274,7 @@ def test_removing(user_env: UserEnvironment) -> None:
     assert user_env.ptb("rm", "--force", "host").status == 0
     assert process.wait() == -signal.SIGKILL
     missing = user_env.ptb("rm", "host")
-    assert (missing.status, 'box "host" does not exist' in missing.stderr) == (125, True)
+    assert (missing.status, '"host" is neither a container nor a box' in missing.stderr) == (125, True)
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "-x", ".x", "a b", "x\ny", "ü"])

@@ -126,7 +126,9 @@ HEAVY = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["list", "-q"], ["version"], ["enter", "--name", "-"], ["rm", "nope"]])
+@pytest.mark.parametrize(
+    "arguments", [["list"], ["list", "-q"], ["ps", "-a"], ["version"], ["enter", "--name", "-"], ["rm", "nope"]]
+)
 def test_hot_commands_import_nothing_heavy(tmp_path: Path, arguments: list[str]) -> None:
     code = (
         "import sys; before = set(sys.modules); sys.argv[1:] = sys.argv[1:]\n"
@@ -152,10 +154,10 @@ def test_hot_commands_import_nothing_heavy(tmp_path: Path, arguments: list[str])
         (["list", "--format", "xml"], 'ptb: format "xml" is neither "table" nor "json"\n'),
         (["pull"], "ptb: Missing argument 'IMAGE'"),
         (["pull", "--policy", "often", "x"], 'ptb: policy "often" is none of always, missing, never\n'),
-        (["rm"], "ptb: name the boxes to remove, or use --all\n"),
+        (["rm"], "ptb: name a container\n"),
         (["rmi"], "ptb: name the images to remove, or use --all\n"),
         (["enter", ""], "ptb: a name is empty\n"),
-        (["rm", "no\x1b[31mbox"], 'ptb: box "no\\x1b[31mbox" does not exist\n'),
+        (["rm", "no\x1b[31mbox"], 'ptb: "no\\x1b[31mbox" is neither a container nor a box\n'),
         (["toolbox", "run", "--preserve-fds", "x", "true"], "ptb: Invalid value for '--preserve-fds'"),
         (["toolbox", "create", "--image", "x", "--release", "1"], "ptb: --image does not go with"),
     ],
@@ -182,7 +184,7 @@ def test_help(tmp_path: Path) -> None:
 def test_debug_shows_where_an_error_came_from(tmp_path: Path) -> None:
     done = _ptb("--debug", "rm", "nope", home=tmp_path)
     assert "Traceback" in done.stderr
-    assert done.stderr.endswith('ptb: box "nope" does not exist\nhint: ptb list\n')
+    assert done.stderr.endswith('ptb: "nope" is neither a container nor a box\nhint: ptb ps -a, ptb list\n')
 
 
 def test_a_reader_that_went_away_is_no_error(tmp_path: Path) -> None:

@@ -12,13 +12,10 @@ from rootless.monitor_plan import Log
 from toolbox import names as shared_names
 from toolbox.containers import (
     events,
-    health_options,
-    mount_syntax,
     network_options,
     ports,
     process_options,
     resource_options,
-    secrets,
     security_options,
     sizes,
     store,
@@ -29,6 +26,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from rootless.monitor_plan import Health
+    from toolbox.containers.record import Mount
     from toolbox.images.lookup import Found
 
     Given = dict[str, Any]
@@ -156,9 +155,6 @@ def _record(given: Given, image: Given) -> ContainerRecord:
         key: security_options.namespace(given.get(option) or "", f"--{option}")
         for key, option in (("pid", "pid"), ("ipc", "ipc"), ("uts", "uts"), ("cgroup", "cgroupns"))
     }
-    mounts = mount_syntax.mounts(*(given.get(option) or () for option in ("volume", "mount", "tmpfs", "volumes_from")))
-    targets = [mount.target for mount in mounts]
-    mounts += mount_syntax.image_volumes(config.get("Volumes") or (), given.get("image_volume") or "", targets)
     limits, host_limits = process_options.limits(given.get("ulimit") or ())
     ids = security_options.user_namespace(
         given.get("userns") or "", given.get("uidmap") or [], given.get("gidmap") or []
@@ -192,7 +188,7 @@ def _record(given: Given, image: Given) -> ContainerRecord:
         remove=bool(given.get("rm")),
         labels=_labels(given, config),
         annotations=process_options.pairs(given.get("annotation") or (), "--annotation"),
-        mounts=mounts,
+        mounts=_mounts(given, config),
         network=network,
         ids=ids,
         devices=security_options.devices(given.get("device") or ()),
@@ -222,14 +218,14 @@ def _record(given: Given, image: Given) -> ContainerRecord:
             resource_options.optional_integer(given.get("stop_timeout") or "10", "--stop-timeout", -1, 10**6) or 0
         ),
         timeout=float(resource_options.optional_integer(given.get("timeout") or "0", "--timeout", 0, 10**9) or 0),
-        health=health_options.health(given, config.get("Healthcheck")),
+        health=_health(given, config.get("Healthcheck")),
         runtime=_runtime(given.get("runtime") or ""),
         create_command=tuple(sys.argv),
         pid_file=os.path.abspath(given["pidfile"]) if given.get("pidfile") else "",
         id_file=os.path.abspath(given["cidfile"]) if given.get("cidfile") else "",
         sd_notify=_sd_notify(given.get("sdnotify") or "container"),
         preserve_fds=given.get("preserve_fds") or 0,
-        secrets=secrets.parse(given.get("secret") or ()),
+        secrets=_secrets(given.get("secret") or ()),
         pid=namespaces["pid"],
         ipc=namespaces["ipc"],
         uts=namespaces["uts"],
@@ -333,6 +329,36 @@ def _stop_signal(given: Given, config: Given, *, systemd: bool) -> str:
     name = given.get("stop_signal") or config.get("StopSignal") or ("RTMIN+3" if systemd else "TERM")
     signals.signal_number(name)
     return str(name)
+
+
+# What few containers ask for is loaded for them only: every module counts on the way to a start.
+
+
+def _mounts(given: Given, config: Given) -> tuple[Mount, ...]:
+    asked = [given.get(option) or () for option in ("volume", "mount", "tmpfs", "volumes_from")]
+    own = config.get("Volumes") or ()
+    if not any(asked) and not own and not given.get("image_volume"):
+        return ()
+    from toolbox.containers import mount_syntax
+
+    found = mount_syntax.mounts(*asked)
+    return found + mount_syntax.image_volumes(own, given.get("image_volume") or "", [mount.target for mount in found])
+
+
+def _health(given: Given, image: Given | None) -> Health | None:
+    if not image and not any(given.get(option) for option in given if option.startswith("health_")):
+        return None
+    from toolbox.containers import health_options
+
+    return health_options.health(given, image)
+
+
+def _secrets(asked: list[str]) -> tuple[tuple[str, ...], ...]:
+    if not asked:
+        return ()
+    from toolbox.containers import secrets
+
+    return secrets.parse(asked)
 
 
 def _runtime(name: str) -> str:
