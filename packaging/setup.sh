@@ -3,7 +3,7 @@
 
 ACCOUNT=ptb
 RUN_PACKAGES="ca-certificates fuse-overlayfs python3 python3-venv slirp4netns uidmap"
-TEST_PACKAGES="busybox-static dbus-daemon docker-registry e2fsprogs fish git inotify-tools libseccomp2 man-db mmdebstrap openssl passt procps runc skopeo sudo systemd tzdata user-mode-linux xz-utils zsh"
+TEST_PACKAGES="busybox-static dbus-daemon distrobox docker-registry e2fsprogs fish git inotify-tools libseccomp2 man-db mmdebstrap openssl passt podman-toolbox procps runc skopeo sudo systemd tzdata user-mode-linux xz-utils zsh"
 TEST_DISK=/run/ptb-test-disk
 
 fail() { # fail MESSAGE [HINT]
@@ -82,7 +82,7 @@ have_devices() {
 }
 
 have_runtime_directory() { # have_runtime_directory UID
-    [ -d "/run/user/$1" ] || privileged install -d -m 0700 -o "$1" "/run/user/$1" ||
+    [ -d "/run/user/$1" ] || privileged install -d -m 0700 -o "$1" -g "$(getent passwd "$1" | cut -d: -f4)" "/run/user/$1" ||
         fail "could not make /run/user/$1"
 }
 

@@ -8,7 +8,7 @@ import sys
 from rootless.errors import PtbError, UsageError
 from toolbox import fastlane
 from toolbox._table import COMMANDS
-from toolbox.catalogue import ALIASES, CONTAINER_FORMS, DEFAULTS, GROUPS
+from toolbox.catalogue import ALIASES, CONTAINER_FORMS, DEFAULTS, GROUPS, IMAGE_FORMS
 from toolbox.catalogue import COMMANDS as FUNCTIONS
 
 TYPE_CHECKING = False
@@ -132,8 +132,9 @@ def _resolve(arguments: list[str]) -> tuple[str | None, list[str]]:
             return None, []
         if words[0] == "--version":
             return "version", []
-        if name == "container" and words[0] in CONTAINER_FORMS:
-            name, words = CONTAINER_FORMS[words[0]], words[1:]
+        forms = {"container": CONTAINER_FORMS, "image": IMAGE_FORMS}.get(name, {})
+        if words[0] in forms:
+            name, words = forms[words[0]], words[1:]
         else:
             name, words = f"{name} {words[0]}", wide + words[1:]
     if name not in COMMANDS:

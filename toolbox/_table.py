@@ -874,6 +874,24 @@ COMMANDS: dict[str, Command] = {
             '--filter': ('filters', 'texts'),
         },
     ),
+    'image exists': (
+        'Exit with 0 if there is such an image, else with 1.',
+        False,
+        False,
+        (('name', 'one'),),
+        {
+        },
+    ),
+    'image inspect': (
+        'Show everything about images.',
+        False,
+        False,
+        (('names', 'many'),),
+        {
+            '--format': ('format', 'text'),
+            '-f': ('format', 'text'),
+        },
+    ),
     'healthcheck run': (
         "Check a container's health now.",
         False,
@@ -1169,6 +1187,8 @@ COMPLETES: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
     'container exists': {'name': ('containers', ())},
     'container inspect': {'names': ('containers', ())},
     'container prune': {'filters': ('filters', ())},
+    'image exists': {'name': ('images', ())},
+    'image inspect': {'names': ('inspectable', ())},
     'healthcheck run': {'name': ('containers', ())},
     'volume ls': {'filters': ('filters', ())},
     'volume inspect': {'names': ('volumes', ())},

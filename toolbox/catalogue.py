@@ -24,6 +24,8 @@ COMMANDS = {
     "container exists": ("toolbox.commands.containers", "container_exists"),
     "container inspect": ("toolbox.commands.reports", "container_inspect"),
     "container prune": ("toolbox.commands.containers", "container_prune"),
+    "image exists": ("toolbox.commands.images", "exists"),
+    "image inspect": ("toolbox.commands.images", "inspect"),
     "healthcheck run": ("toolbox.commands.reports", "healthcheck_run"),
     **{
         f"volume {name}": ("toolbox.commands.volumes", f"volume_{name}")
@@ -45,6 +47,7 @@ ALIASES = {"ls": "list", "umount": "unmount"}
 GROUPS = {
     "container": "The commands about containers once more, as docker and podman group them",
     "healthcheck": "Containers' health",
+    "image": "Images",
     "secret": "Secrets: what containers get to know and nobody else",
     "system": "What concerns all of it",
     "toolbox": "The same boxes, spelled as toolbox's users know them: alias toolbox='ptb toolbox'",
@@ -53,6 +56,9 @@ GROUPS = {
 
 DEFAULTS = {"toolbox": "toolbox enter"}
 """What a group's name alone does."""
+
+IMAGE_FORMS = {"ls": "images", "list": "images", "pull": "pull", "rm": "rmi", "import": "import"}
+"""What may follow `image`, and the command it is."""
 
 CONTAINER_FORMS = {
     name: name

@@ -81,6 +81,7 @@ ForceBoxes = Annotated[
 # --- images ---
 
 ImageNames = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Images, as NAME[:TAG][@DIGEST]."), _IMAGES]
+ImageName = Annotated[str, typer.Argument(metavar="IMAGE", help="The image, by name or id."), _IMAGES]
 ImageIds = Annotated[
     list[str] | None, typer.Argument(metavar="IMAGE", help="Images, by name or id.", show_default=False), _IMAGES
 ]

@@ -71,7 +71,7 @@ class ImageRegistry:
                     "--mode=unshare",
                     "--variant=minbase",
                     "--format=tar",
-                    "--include=sudo,procps",
+                    "--include=sudo,procps,libcap2-bin",
                 ]
                 + ["bookworm", str(archive)],
                 check=True,

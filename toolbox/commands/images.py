@@ -4,11 +4,13 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from toolbox.container_options import InspectArgs, ShortTemplateFormat
     from toolbox.options import (
         AllImages,
         ForceImages,
         Format,
         ImageIds,
+        ImageName,
         ImageNames,
         Platform,
         PullPolicy,
@@ -47,3 +49,17 @@ def remove(
     from toolbox.images import remove
 
     return remove.remove(names or [], all=all, force=force)
+
+
+def exists(name: ImageName) -> int:
+    """Exit with 0 if there is such an image, else with 1."""
+    from toolbox.images import lookup
+
+    return 0 if lookup.find(name) is not None else 1
+
+
+def inspect(names: InspectArgs = None, *, format: ShortTemplateFormat = "") -> int:  # noqa: A002
+    """Show everything about images."""
+    from toolbox.containers import inspect
+
+    return inspect.show(names or [], format=format, latest=False, size=False, type="image")

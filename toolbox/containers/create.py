@@ -24,6 +24,7 @@ from toolbox.containers.record import ContainerRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from rootless.monitor_plan import Health
@@ -353,7 +354,7 @@ def _health(given: Given, image: Given | None) -> Health | None:
     return health_options.health(given, image)
 
 
-def _secrets(asked: list[str]) -> tuple[tuple[str, ...], ...]:
+def _secrets(asked: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     if not asked:
         return ()
     from toolbox.containers import secrets
