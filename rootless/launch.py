@@ -43,11 +43,12 @@ _EPERM = 1
 
 @record
 class Request:
-    """What `create` and `run` are asked for; paths are absolute, empty where not given."""
+    """What `create` and `run` are asked for; paths are absolute, empty where not given; `config` may be relative to `bundle`."""
 
     root: str
     id: str
     bundle: str
+    config: str = "config.json"
     console_socket: str = ""
     pid_file: str = ""
     preserve_fds: int = 0
@@ -94,10 +95,11 @@ class Setup:
 
 def create(request: Request) -> Created:
     """Create a container. Raises PtbError, and then it does not exist."""
-    text, document = spec_module.load(f"{request.bundle}/config.json")
-    spec = spec_module.read_spec(document)
+    path = request.config if request.config.startswith("/") else f"{request.bundle}/{request.config}"
+    text, document = spec_module.load(path)
+    spec = _with_user_namespace(spec_module.read_spec(document))
     if spec.process is None:
-        raise InvalidDocument(f"{request.bundle}/config.json: process is missing")
+        raise InvalidDocument(f"{path}: process is missing")
     process = _with_listened_descriptors(spec.process)
     _check_security_modules(spec, process)
     preserved = request.preserve_fds + int(os.environ.get("LISTEN_FDS", "0"))
@@ -140,10 +142,6 @@ def _create_in(request: Request, spec: Spec, process: Process, preserved: int, d
     if not _is_directory(rootfs):
         raise NotFound(f'the root file system "{rootfs}" is not a directory')
     new_user = spec.linux.namespaces.get("user") == ""
-    if os.geteuid() != 0 and "user" not in spec.linux.namespaces and not _may_administrate():
-        raise HostUnfit(
-            "an ordinary user needs a user namespace in linux.namespaces", hint="ptb-runtime spec --rootless"
-        )
     listener = channel.listen(directory, "start.sock")
     waiting = os.open("waiting", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=directory)
     fcntl.flock(waiting, fcntl.LOCK_EX)
@@ -222,6 +220,13 @@ def _is_directory(path: str) -> bool:
         return os.stat(path).st_mode & 0o170000 == 0o040000
     except OSError:
         return False
+
+
+def _with_user_namespace(spec: Spec) -> Spec:
+    """An ordinary user's container is in a new user namespace, whether the configuration says so or not, as crun has it."""
+    if os.geteuid() == 0 or "user" in spec.linux.namespaces or _may_administrate():
+        return spec
+    return replace(spec, linux=replace(spec.linux, namespaces={"user": "", **spec.linux.namespaces}))
 
 
 def _may_administrate() -> bool:

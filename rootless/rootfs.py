@@ -104,10 +104,10 @@ def _lies_in(path: str, directory: str) -> bool:
 
 
 def has_own_dev(spec: Spec) -> bool:
-    """Whether /dev is the container's to fill, and not the host's bound into it."""
+    """Whether /dev is the container's to fill, and not the host's: bound, or a devtmpfs, of which there is only one."""
     for mount in spec.mounts:
         if mount.destination.rstrip("/") == "/dev":
-            return not mount.is_bind
+            return not mount.is_bind and mount.type != "devtmpfs"
     return True
 
 
@@ -145,6 +145,8 @@ def _link(directory: int, name: str, target: str) -> None:
 
 def _replace_by_link(directory: int, name: str, target: str) -> None:
     try:
+        if os.stat(name, dir_fd=directory, follow_symlinks=False).st_rdev == os.makedev(5, 2):
+            return  # a real one, of the root file system's own: it may be the host's
         os.unlink(name, dir_fd=directory)
     except OSError:
         pass

@@ -47,6 +47,7 @@ def _request(settings: Values, values: Values, identity: str, *, keep_terminal: 
         root=settings["root"],
         id=identity,
         bundle=_real_directory(values.get("bundle") or "."),
+        config=values.get("config") or "config.json",
         console_socket=_absolute(values.get("console-socket", "")),
         pid_file=_absolute(values.get("pid-file", "")),
         preserve_fds=values.get("preserve-fds", 0),

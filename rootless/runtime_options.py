@@ -48,6 +48,7 @@ _PID_FILE = Option("pid-file", "text", "file to write the process's pid to")
 _PRESERVE = Option("preserve-fds", "number", "how many descriptors from 3 on the process gets")
 _CREATE = (
     _BUNDLE,
+    Option("config", "text", "the configuration, relative to the bundle (default: config.json)", ("f",)),
     _CONSOLE,
     _PID_FILE,
     Option("no-pivot", "flag", "use MS_MOVE and chroot in place of pivot_root, for a root in a ramdisk"),

@@ -87,13 +87,52 @@ def _values(name: str, parameter: str, prefix: str) -> tuple[list[tuple[str, str
     if kind in ("files", "directories", "commands"):
         return [], kind
     found = [(word, "") for word in words]
-    if kind in ("boxes", "targets"):
+    if kind in ("boxes", "targets", "removable"):
         found += _boxes()
-    if kind in ("images", "targets"):
+    if kind in ("containers", "removable", "exec", "inspectable", "container_paths"):
+        found += _containers()
+    if kind in ("volumes", "inspectable"):
+        found += _volumes()
+    if kind == "secrets":
+        found += [(secret, "secret") for secret in _secrets()]
+    if kind == "signals":
+        found += [(signal, "") for signal in _SIGNALS]
+    if kind == "capabilities":
+        found += _capabilities()
+    if kind in ("images", "targets", "inspectable"):
         found += _images()
     if kind == "targets" and "host" not in dict(found):
         found.append(("host", "this machine's own root file system"))
     return [(prefix + value, description) for value, description in found], "nothing"
+
+
+_SIGNALS = ("HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "WINCH")
+
+
+def _containers() -> Iterator[tuple[str, str]]:
+    from toolbox.containers import store
+
+    for container in store.everything():
+        yield container.name, f"{store.status(container).state} · {container.image}"
+
+
+def _volumes() -> Iterator[tuple[str, str]]:
+    from toolbox.containers import volumes
+
+    for volume in volumes.everything():
+        yield volume.name, "volume"
+
+
+def _secrets() -> list[str]:
+    from toolbox.containers import secrets
+
+    return secrets.names()
+
+
+def _capabilities() -> list[tuple[str, str]]:
+    from rootless import capabilities
+
+    return [(name, "") for name in ("ALL", *capabilities.NAMES)]
 
 
 def _boxes() -> Iterator[tuple[str, str]]:

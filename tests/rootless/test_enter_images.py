@@ -278,4 +278,4 @@ def test_disk_full(user_env: UserEnvironment, debian: str) -> None:
     place = disk / "ptb"
     assert [path for folder in ("layers", "containers") for path in place.glob(f"{folder}/*")] == []
     assert small.ptb("enter", "host", "--", "true").status == 0
-    small.ptb("rm", "-af", check=True)
+    small.ptb("toolbox", "rm", "-af", check=True)

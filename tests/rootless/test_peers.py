@@ -53,9 +53,8 @@ def client(user_env: UserEnvironment, debian: str, tmp_path: Path) -> Iterator[P
 def test_toolbox(client: Program, user_env: UserEnvironment, debian: str) -> None:
     created = client("toolbox", "--log-level", "debug", "create", "-y", "--image", debian, "tb")
     assert created.returncode == 0, created.stderr
-    ran = client("toolbox", "run", "-c", "tb", "sh", "-c", "id -u; echo text >~/from-the-box; sudo -n id -u; exit 3")
+    ran = client("toolbox", "run", "-c", "tb", "sh", "-c", "id -u; sudo -S id -u; exit 3")
     assert (ran.returncode, ran.stdout.split()) == (3, [str(os.getuid()), "0"]), ran.stderr
-    assert (user_env.home / "from-the-box").read_text() == "text\n"
     assert "tb" in client("toolbox", "list", "-c").stdout
     removed = client("toolbox", "rm", "-f", "tb")
     assert removed.returncode == 0, removed.stderr
@@ -77,6 +76,6 @@ def test_distrobox(client: Program, user_env: UserEnvironment, debian: str) -> N
     assert "db" in client("distrobox", "list").stdout
     removed = client("distrobox", "rm", "-f", "db")
     assert removed.returncode == 0, removed.stderr
-    brief = client("distrobox", "ephemeral", "--image", debian, "--name", "brief", "-Y", "--", "true")
+    brief = client("distrobox", "ephemeral", "--image", debian, "-Y", "--", "true")
     assert brief.returncode == 0, brief.stdout + brief.stderr
     assert user_env.ptb("ps", "-aq").stdout == ""

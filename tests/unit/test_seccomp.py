@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rootless import capabilities, seccomp, seccomp_default, seccomp_load
+from rootless import capabilities, hashing, seccomp, seccomp_default, seccomp_load
 from rootless.errors import InvalidDocument
 from tests import bpf, libseccomp
 
@@ -224,12 +224,12 @@ def test_a_cached_program_is_read_back_and_a_spoilt_one_is_not_trusted(tmp_path)
     (kept,) = (tmp_path / "cache").iterdir()
     kept.chmod(0o600)
     other = seccomp.compile_profile({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": []}, "x86_64")
-    kept.write_bytes(other + seccomp_load._digest(other).encode())
+    kept.write_bytes(other + hashing.sha256(other).encode())
     assert seccomp_load.cached_program(PROFILE, "x86_64", cache) == other, "a hit compiles nothing"
     for spoilt in (b"", wanted[:-8], b"\0" * 72, wanted + b"0" * 64):
         kept.write_bytes(spoilt)
         assert seccomp_load.cached_program(PROFILE, "x86_64", cache) == wanted
-    kept.write_bytes(other + seccomp_load._digest(other).encode())
+    kept.write_bytes(other + hashing.sha256(other).encode())
     kept.chmod(0o666)
     assert seccomp_load.cached_program(PROFILE, "x86_64", cache) == wanted, "others could have written it"
     kept.unlink()

@@ -68,7 +68,12 @@ def _load(name: str) -> dict[str, Any]:
     return found
 
 
-def _names() -> list[str]:
+def _all_names() -> list[str]:
+    return names()
+
+
+def names() -> list[str]:
+    """The names of all secrets, sorted."""
     try:
         return sorted(name for name in os.listdir(_place()) if not name.startswith("."))
     except FileNotFoundError:
@@ -92,7 +97,7 @@ def show(*, format: str, noheading: bool, quiet: bool) -> int:  # noqa: A002 - t
     from toolbox import listing
 
     rows = []
-    for name in _names():
+    for name in names():
         document = _document(name)
         rows.append({**document, "Name": name, "Driver": "file"})
     listing.show(rows, columns=_COLUMNS, format=format, quiet="ID" if quiet else None, noheading=noheading)
@@ -109,7 +114,7 @@ def remove(names: list[str], *, all: bool, ignore: bool) -> int:  # noqa: A002 -
     """`secret rm`: prints the names."""
     from toolbox.containers import store
 
-    for name in _names() if all else names:
+    for name in _all_names() if all else names:
         try:
             _load(name)
         except NotFound:
