@@ -9,11 +9,11 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import _socket
 import fcntl
-import os
 import select
 import termios
 
 from rootless import attachment, terminal_relay, tty
+from rootless import system as os
 from rootless.record import record
 
 _CHUNK = attachment.LARGEST - 1

@@ -5,6 +5,7 @@ A message is one letter and its data, so that what is one write on one side is o
     to the monitor     a  wants the output        i  data for standard input   z  standard input ends
                        w  rows, columns           k  a signal's number         s  stop: signal, seconds
                        g  go on and start         ?  wants to know of the end only
+                       c  the id of the container that it is for
     from the monitor   o  standard output         e  standard error            x  exit status
                        r  it runs now             m  an error: kind, message and hint
 """
@@ -12,18 +13,19 @@ A message is one letter and its data, so that what is one write on one side is o
 from __future__ import annotations
 
 import _socket
-import os
 
-ATTACH, INPUT, INPUT_END, RESIZE, SIGNAL, STOP, GO, WAIT = b"a", b"i", b"z", b"w", b"k", b"s", b"g", b"?"
+from rootless import system as os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.errors import PtbError
+
+CONTAINER, ATTACH, INPUT, INPUT_END = b"c", b"a", b"i", b"z"
+RESIZE, SIGNAL, STOP, GO, WAIT = b"w", b"k", b"s", b"g", b"?"
 OUTPUT, ERROR_OUTPUT, EXIT, RUNNING, FAILED = b"o", b"e", b"x", b"r", b"m"
 
 LARGEST = 1 << 16
 """Bytes of one message; a socket's buffer holds several."""
-
-
-def pair() -> tuple[_socket.socket, _socket.socket]:
-    """Two connected ends, closed by execve."""
-    return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
 
 
 def listen(path: str) -> _socket.socket:
@@ -66,6 +68,12 @@ def tell(connection: _socket.socket, word: bytes, data: bytes = b"") -> None:
         connection.send(word + data, _socket.MSG_NOSIGNAL)
     except OSError:
         return
+
+
+def tell_failure(connection: _socket.socket, error: PtbError) -> None:
+    """Send an error."""
+    text = f"{type(error).__name__}\0{error.message}\0{error.hint or ''}"
+    tell(connection, FAILED, text.encode(errors="replace")[:60000])
 
 
 def hear(connection: _socket.socket) -> tuple[bytes, bytes]:

@@ -418,7 +418,7 @@ def _missing_controller(cgroup: Cgroup, field: str, controller: str) -> HostUnfi
     if cgroup.path.startswith(f"{HYBRID}/"):
         return HostUnfit(f'{field}: the "{controller}" controller is version 1\'s on this machine', hint=VERSION_HINT)
     try:
-        with open(f"{UNIFIED}/cgroup.controllers", encoding="ascii") as stream:
+        with open(f"{UNIFIED}/cgroup.controllers", encoding="utf-8") as stream:
             known = controller in stream.read().split()
     except OSError:
         known = True

@@ -10,9 +10,9 @@ ends with the file's only kind of newline; a reader ignores what follows the las
 
 from __future__ import annotations
 
-import os
 import time
 
+from rootless import system as os
 from rootless.errors import HostUnfit, KernelError, UsageError
 
 TYPE_CHECKING = False

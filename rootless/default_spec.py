@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from rootless import capabilities, ids, seccomp_default, spec
+from rootless import system as os
 from rootless.errors import HostUnfit
 
 TYPE_CHECKING = False

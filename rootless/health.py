@@ -6,11 +6,11 @@ a row as `retries` says, or at once for the better.
 
 from __future__ import annotations
 
-import os
 import select
 import time
 
 from rootless import container_exec
+from rootless import system as os
 from rootless import state as state_module
 from rootless.errors import PtbError
 from rootless.monitor_plan import Health

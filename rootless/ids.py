@@ -197,6 +197,15 @@ def write_maps(pid: int, who: Subordinates, maps: IdMaps) -> None:
 
     Raises HostUnfit when the helpers are missing or refuse.
     """
+    await_maps(start_maps(pid, maps), who)
+
+
+Helpers = tuple[tuple[str, int, int], ...]
+"""Running helpers: the program, its pid, and the pipe of what it says."""
+
+
+def start_maps(pid: int, maps: IdMaps) -> Helpers:
+    """Start the helpers that map the ids of process `pid`, without waiting. Raises HostUnfit when they are missing."""
     helpers = []
     for program, ranges in (("newuidmap", maps.uids), ("newgidmap", maps.gids)):
         arguments = [program, str(pid)]
@@ -214,6 +223,11 @@ def write_maps(pid: int, who: Subordinates, maps: IdMaps) -> None:
         finally:
             os.close(write_end)
         helpers.append((program, helper, read_end))
+    return tuple(helpers)
+
+
+def await_maps(helpers: Helpers, who: Subordinates) -> None:
+    """Wait until the helpers have mapped the ids. Raises HostUnfit when they refuse."""
     failure = None
     for program, helper, read_end in helpers:
         said = b""

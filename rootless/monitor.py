@@ -21,7 +21,6 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import _socket
 import fcntl
-import os
 import select
 import time
 
@@ -37,6 +36,7 @@ from rootless import (
     processes,
     warden,
 )
+from rootless import system as os
 from rootless.errors import PtbError
 from rootless.health import Checks
 from rootless.network import connection

@@ -6,9 +6,8 @@ the mount that lexically holds it and on no other, so no symlink of the image ca
 
 from __future__ import annotations
 
-import os
-
 from rootless import kernel, paths
+from rootless import system as os
 from rootless.errors import KernelError
 from rootless.record import record
 

@@ -6,11 +6,10 @@ for ours; all work on the same bundle and keep their state below the same direct
 
 from __future__ import annotations
 
-import os
-
 from rootless import cgroups, container_cgroup, launch, processes, runtime, terminal_socket
 from rootless import spec as spec_module
 from rootless import state as state_module
+from rootless import system as os
 from rootless.errors import CommandNotFound, CommandNotRunnable, HostUnfit, NotFound, PtbError
 from rootless.state import State
 

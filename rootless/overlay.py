@@ -8,9 +8,9 @@ Nothing outlives the mount namespace.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
-import os
 
 from rootless import kernel, mounts
+from rootless import system as os
 from rootless.errors import HostUnfit, KernelError
 from rootless.monitor_plan import Overlay
 

@@ -169,7 +169,7 @@ def _jump_over(test: int, value: int, distance: int, *, when: bool = True) -> li
 
 def _read_tables(columns: set[str]) -> dict[str, dict[str, int]]:
     path = f"{__file__.rpartition('/')[0]}/syscalls.txt"
-    with open(path, encoding="ascii") as stream:
+    with open(path, encoding="utf-8") as stream:
         lines = [line.split() for line in stream if not line.startswith("#")]
     places = {column: lines[0].index(column) for column in columns}
     return {

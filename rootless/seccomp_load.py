@@ -41,12 +41,24 @@ def filter_flags(profile: dict[str, Any]) -> int:
 
 
 def cache_directory() -> str | None:
-    """Where compiled filters are kept (XDG Base Directory Specification); None without a home."""
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    if cache.startswith("/"):
-        return f"{cache}/ptb/seccomp"
-    home = os.environ.get("HOME", "")
-    return f"{home}/.cache/ptb/seccomp" if home.startswith("/") and os.geteuid() != 0 else None
+    """Where compiled filters are kept (XDG Base Directory Specification); None without a home of the caller's own.
+
+    Root of a user namespace has one: it is its maker's. Root by sudo may be in somebody else's.
+    """
+    cache, home = os.environ.get("XDG_CACHE_HOME", ""), os.environ.get("HOME", "")
+    base = cache if cache.startswith("/") else home
+    if not base.startswith("/") or not _is_own(base):
+        return None
+    return f"{base}/ptb/seccomp" if base == cache else f"{base}/.cache/ptb/seccomp"
+
+
+def _is_own(path: str) -> bool:
+    try:
+        return os.stat(path).st_uid == os.geteuid()
+    except FileNotFoundError:
+        return True  # it will be
+    except OSError:
+        return False
 
 
 def cached_program(profile: dict[str, Any], machine: str, directory: str | None) -> bytes:

@@ -5,10 +5,10 @@ The file is replaced by rename and never synced: what it says of a container tha
 
 from __future__ import annotations
 
-import os
 import time
 
 from rootless import json_text, kernel, processes
+from rootless import system as os
 from rootless.errors import InvalidDocument
 from rootless.record import record, replace, values_of
 

@@ -7,10 +7,10 @@ either, and while the container does not read its input, neither is theirs.
 from __future__ import annotations
 
 import _socket
-import os
 import select
 
 from rootless import attachment, tty
+from rootless import system as os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ if TYPE_CHECKING or "os" in sys.modules:
     from os import *
     from os import _exit as _exit  # noqa: PLC0414
 else:
+    import posix
     from posix import *
     from posix import _exit as _exit  # noqa: PLC0414
     from posix import environ as _environ
@@ -29,6 +30,65 @@ else:
         return name.decode(*_ENCODING) if isinstance(name, bytes) else name
 
     environ = {fsdecode(name): fsdecode(value) for name, value in _environ.items()}
+
+    def makedirs(name, mode=0o777, *, exist_ok=False):
+        parent = name.rstrip("/").rpartition("/")[0]
+        if parent and not path.exists(parent):
+            makedirs(parent, exist_ok=True)
+        try:
+            posix.mkdir(name, mode)
+        except FileExistsError:
+            if not exist_ok or not path.isdir(name):
+                raise
+
+    class _Path:
+        """The few of os.path that look at files; the others are os.path's own."""
+
+        def __getattr__(self, name):
+            import os.path
+
+            return getattr(os.path, name)
+
+        @staticmethod
+        def exists(name):
+            try:
+                posix.stat(name)
+            except (OSError, ValueError):
+                return False
+            return True
+
+        @staticmethod
+        def lexists(name):
+            try:
+                posix.lstat(name)
+            except (OSError, ValueError):
+                return False
+            return True
+
+        @staticmethod
+        def isdir(name):
+            return _kind(name) == 0o040000
+
+        @staticmethod
+        def isfile(name):
+            return _kind(name) == 0o100000
+
+        @staticmethod
+        def basename(name):
+            return name.rpartition("/")[2]
+
+        @staticmethod
+        def dirname(name):
+            head = name[: name.rfind("/") + 1]
+            return head.rstrip("/") or head
+
+    path = _Path()
+
+    def _kind(name):
+        try:
+            return posix.stat(name).st_mode & 0o170000
+        except (OSError, ValueError):
+            return 0
 
     def __getattr__(name):
         import os

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import _socket
-import os
 
+from rootless import system as os
 from rootless.errors import PtbError
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from rootless import kernel
 from rootless import system as os
 from rootless.errors import HostUnfit, PtbError
-from rootless.ids import IdMaps, Subordinates, subordinates, write_maps
+from rootless.ids import Helpers, IdMaps, Subordinates, await_maps, start_maps, subordinates
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,20 +58,58 @@ def explain_refusal(errno: int) -> HostUnfit:
     )
 
 
+class Fork:
+    """A child that is in its new user namespace, while the helpers map its ids: `finish` lets it go on."""
+
+    def __init__(self, pid: int, go: int, helpers: Helpers, who: Subordinates) -> None:
+        self.pid = pid
+        self._go = go
+        self._helpers = helpers
+        self._who = who
+
+    def finish(self) -> int:
+        """Wait for the ids and let the child go on; returns its pid. Raises HostUnfit, and then there is no child."""
+        try:
+            await_maps(self._helpers, self._who)
+            os.write(self._go, b"!")
+        except BaseException:
+            self.abandon()
+            raise
+        os.close(self._go)
+        return self.pid
+
+    def abandon(self) -> None:
+        """End the child, which has done nothing yet."""
+        os.close(self._go)
+        os.kill(self.pid, 9)
+        os.waitpid(self.pid, 0)
+
+
 def fork_with_maps(
     who: Subordinates,
     maps: IdMaps,
     child: Callable[[], int],
     *,
     flags: int = 0,
-    meanwhile: Callable[[], None] | None = None,
 ) -> int:
     """Fork; `child` runs in a new user namespace with `maps` and in new namespaces of the kinds in `flags` (CLONE_NEW…).
 
     The child has all capabilities over its namespace and keeps the caller's ids, as far as they are mapped; what it
-    returns is its exit status; it does `meanwhile` while it waits for its ids. Returns its process id. Raises HostUnfit
-    when the machine forbids or lacks it. Call it only from a process with one thread.
+    returns is its exit status. Returns its process id. Raises HostUnfit when the machine forbids or lacks it. Call it
+    only from a process with one thread.
     """
+    return begin_fork(who, maps, child, flags=flags).finish()
+
+
+def begin_fork(
+    who: Subordinates,
+    maps: IdMaps,
+    child: Callable[[], int],
+    *,
+    flags: int = 0,
+    meanwhile: Callable[[], None] | None = None,
+) -> Fork:
+    """The same without waiting for the ids; the child does `meanwhile` until it has them."""
     said_read, said_write = os.pipe()
     go_read, go_write = os.pipe()
     pid = os.fork()
@@ -100,18 +138,13 @@ def fork_with_maps(
         said = os.read(said_read, 1)
         if said != b"\0":
             raise explain_refusal(said[0]) if said else PtbError("the process that makes the user namespace died")
-        write_maps(pid, who, maps)
-        os.write(go_write, b"!")
+        return Fork(pid, go_write, start_maps(pid, maps), who)
     except BaseException:
         os.close(go_write)
-        go_write = -1
         os.waitpid(pid, 0)
         raise
     finally:
         os.close(said_read)
-        if go_write >= 0:
-            os.close(go_write)
-    return pid
 
 
 def fork_joined(user_namespace: int, child: Callable[[], int], *, flags: int = 0) -> int:

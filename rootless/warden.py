@@ -7,10 +7,10 @@ The warden is a fork of the monitor that shares its memory, waits for its end, a
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
-import os
 import select
 
 from rootless import kernel, processes
+from rootless import system as os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
+from rootless import system as os
 from rootless.errors import PtbError, UsageError
 from toolbox import fastlane
 from toolbox._table import COMMANDS

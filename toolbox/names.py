@@ -6,8 +6,7 @@ container.json; a link that leads to neither was left by a process that died, an
 
 from __future__ import annotations
 
-import os
-
+from rootless import system as os
 from rootless.errors import AlreadyExists
 from toolbox import paths
 

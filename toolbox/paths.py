@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-import os
-
+from rootless import system as os
 from rootless.errors import HostUnfit
 
 

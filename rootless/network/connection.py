@@ -6,8 +6,7 @@ long as the monitor: a container that restarts finds its network as it left it.
 
 from __future__ import annotations
 
-import os
-
+from rootless import system as os
 from rootless.errors import PtbError
 from rootless.monitor_plan import Network
 from rootless.network import helper as helpers

@@ -11,10 +11,10 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import _socket
 import fcntl
-import os
 import select
 
 from rootless import kernel, processes
+from rootless import system as os
 from rootless.channel import Channel
 from rootless.network.ports import Held, PublishedPort
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
 import fcntl
-import os
 
 from rootless import kernel, processes
+from rootless import system as os
 from rootless.errors import HostUnfit, PtbError
 from rootless.network.datagrams import Relay
 from rootless.network.ports import Held, PublishedPort

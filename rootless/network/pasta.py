@@ -124,7 +124,7 @@ def _maps_guest_address(program: str, options: PastaOptions) -> bool:
 
 def _gateway() -> str:
     """The IPv4 gateway of the host's default route (/proc/net/route, proc(5)); "" without one."""
-    with open("/proc/net/route", encoding="ascii") as stream:
+    with open("/proc/net/route", encoding="utf-8") as stream:
         for fields in map(str.split, stream):
             if fields[1] == "00000000" and int(fields[3], 16) & 0x2:  # RTF_GATEWAY
                 return _socket.inet_ntoa(bytes.fromhex(fields[2])[::-1])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import _socket
-import os
 
+from rootless import system as os
 from rootless.errors import HostUnfit, InUse, PtbError, UsageError
 from rootless.record import record
 
@@ -145,7 +145,7 @@ def _explain(port: PublishedPort, error: OSError, name_of: Callable[[int], str])
 
 
 def _first_unprivileged() -> int:
-    with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as stream:
+    with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="utf-8") as stream:
         return int(stream.read())
 
 
@@ -177,7 +177,7 @@ def _inodes(port: PublishedPort) -> list[str]:
     found = []
     for table in (port.protocol, f"{port.protocol}6"):
         try:
-            with open(f"/proc/net/{table}", encoding="ascii") as stream:
+            with open(f"/proc/net/{table}", encoding="utf-8") as stream:
                 rows = [line.split() for line in stream][1:]
         except OSError:
             continue

@@ -8,9 +8,9 @@ the host's name server in any case.
 from __future__ import annotations
 
 import _socket
-import os
 
 from rootless import json_text
+from rootless import system as os
 from rootless.errors import HostUnfit, NotFound, PtbError, UsageError
 from rootless.network import helper as helpers
 from rootless.network.datagrams import Relay

@@ -266,9 +266,12 @@ def run(
 ) -> int:
     """Run a command in a new container."""
     given = dict(locals())
+    from toolbox.containers import early
+
+    waiting = early.for_run(given)  # it gets ready while the rest of us is loaded
     from toolbox.containers import run
 
-    return run.run(given)
+    return run.run(given, waiting)
 
 
 def create(image: ImageToRun, command: RunCommand = None, **options: object) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 
 from rootless import signals
+from rootless import system as os
 from rootless.errors import AlreadyExists, NotFound, UsageError
 from rootless.monitor_plan import Log
 from toolbox import names as shared_names

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import stat
 
+from rootless import system as os
 from rootless.errors import NotFound
 
 TYPE_CHECKING = False

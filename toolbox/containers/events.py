@@ -6,10 +6,10 @@ becomes `events.1` and the one before it goes.
 
 from __future__ import annotations
 
-import os
 import time
 
 from rootless import json_text
+from rootless import system as os
 from rootless.errors import PtbError, UsageError
 from toolbox import paths
 

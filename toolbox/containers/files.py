@@ -5,8 +5,7 @@ They are made before each start in the container's own directory and bound into 
 
 from __future__ import annotations
 
-import os
-
+from rootless import system as os
 from rootless.errors import NotFound
 from rootless.network import hosts
 from rootless.network.hosts import Names, Resolver

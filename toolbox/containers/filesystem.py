@@ -81,6 +81,7 @@ def _in_stopped(
     with_mounts: bool,
     writable: bool,
 ) -> None:
+    start.check_layers(container)
     who = ids.subordinates()
     maps = start.maps_of(container, who)
 

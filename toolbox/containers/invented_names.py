@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from rootless import system as os
 
 _ADJECTIVES = (
     *(

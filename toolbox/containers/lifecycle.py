@@ -6,10 +6,10 @@ is raised.
 
 from __future__ import annotations
 
-import os
 import sys
 
 from rootless import attachment, signals
+from rootless import system as os
 from rootless import status as status_module
 from rootless.errors import InUse, PtbError
 from toolbox.containers import events, store

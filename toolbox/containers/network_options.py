@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from rootless import system as os
 from rootless.errors import NotFound, UsageError
 from toolbox.containers import ports, store
 from toolbox.containers.record import NetworkChoice, Port

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from rootless import system as os
 from rootless.errors import NotFound, UsageError
 from rootless.monitor_plan import Restart
 from toolbox.containers.record import Limit

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from rootless import paths as confined
+from rootless import system as os
 from rootless import userns
 from rootless.errors import InUse, NotFound, PtbError
 from toolbox import names

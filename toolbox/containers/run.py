@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import _socket
-import os
 
 from rootless import attachment
+from rootless import system as os
 from rootless.errors import PtbError
 from toolbox.containers import process_options, start, store
 from toolbox.containers.record import ContainerRecord
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from rootless import terminal_relay
     from rootless.attach_client import End
+    from rootless.monitor_spawn import Waiting
 
 DETACH_KEYS = b"\x10\x11"
 """ctrl-p ctrl-q, as docker and podman have it."""
@@ -28,11 +29,15 @@ def attached(
     detach_keys: bytes = DETACH_KEYS,
     sig_proxy: bool = True,
     outputs: tuple[bool, bool] = (True, True),
+    waiting: Waiting | None = None,
 ) -> int:
-    """Start the container with the caller's streams as its own; returns its exit status, 0 where the user detached."""
+    """Start the container with the caller's streams as its own; returns its exit status, 0 where the user detached.
+
+    `waiting` is a monitor that was forked for it (see `early`).
+    """
     held = store.lock(container)
     try:
-        connection = start.begin(container, held)
+        connection = start.begin(container, waiting)
         from rootless import terminal_relay  # while the monitor makes the container
 
         signals = terminal_relay.catch_signals() if sig_proxy or container.terminal else None
@@ -76,11 +81,11 @@ def finish(container: ContainerRecord, end: End) -> int:
     return 0
 
 
-def detached(container: ContainerRecord) -> None:
+def detached(container: ContainerRecord, waiting: Waiting | None = None) -> None:
     """Start the container and leave it to its monitor. Raises PtbError."""
     held = store.lock(container)
     try:
-        connection = start.begin(container, held)
+        connection = start.begin(container, waiting)
         attachment.tell(connection, attachment.GO)
         start.await_running(container, connection)
         connection.close()
@@ -88,15 +93,23 @@ def detached(container: ContainerRecord) -> None:
         os.close(held)
 
 
-def run(given: dict[str, Any]) -> int:
-    """`run` with its options by their parameters' names; returns the exit status, 0 with --detach."""
-    from toolbox.containers import create
+def run(given: dict[str, Any], waiting: Waiting | None) -> int:
+    """`run` with its options by their parameters' names; returns the exit status, 0 with --detach.
 
-    keys_ = keys(given.get("detach_keys") or "")
-    container = create.create(given)
+    `waiting` is a monitor that was forked for it (see `early`).
+    """
+    try:
+        from toolbox.containers import create
+
+        keys_ = keys(given.get("detach_keys") or "")
+        container = create.create(given)
+    except BaseException:
+        if waiting is not None:
+            waiting.abandon()
+        raise
     try:
         if given.get("detach"):
-            detached(container)
+            detached(container, waiting)
             if given.get("conmon_pidfile"):
                 from rootless import starting
 
@@ -110,6 +123,7 @@ def run(given: dict[str, Any]) -> int:
             detach_keys=keys_,
             sig_proxy=is_on(given.get("sig_proxy") or "true"),
             outputs=streams[1:],
+            waiting=waiting,
         )
     finally:
         if given.get("rmi") and not given.get("detach"):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 
 from rootless import json_text
+from rootless import system as os
 from rootless.errors import AlreadyExists, InUse, NotFound, PtbError, UsageError
 from toolbox import output, paths
 

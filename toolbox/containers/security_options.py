@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from rootless import capabilities
+from rootless import system as os
 from rootless.errors import NotFound, UsageError
 from toolbox.containers.record import Device, IdMapping, Namespace, Security
 

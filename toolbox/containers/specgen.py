@@ -6,9 +6,8 @@ must be looked up in the image (users, what a volume starts with) is looked up a
 
 from __future__ import annotations
 
-import os
-
 from rootless import default_spec, notification, seccomp_default, spec
+from rootless import system as os
 from toolbox.containers import devices, files, secrets, store, users, volumes
 
 TYPE_CHECKING = False

@@ -1,56 +1,79 @@
-"""Starting a container: its record becomes a monitor's plan, and the monitor is forked."""
+"""Starting a container: a monitor is forked, early, and told which container is its own."""
 
 from __future__ import annotations
 
 import _socket
-import os
 
-from rootless import attachment, errors, ids, monitor_spawn, signals
+from rootless import attachment, errors, ids
+from rootless import system as os
 from rootless.errors import InUse, NotFound, PtbError, UsageError
 from rootless.ids import IdMaps, Subordinates
-from rootless.monitor_plan import Callbacks, Network, Overlay, Plan
+from rootless.monitor_plan import Network, Overlay
 from toolbox import paths
-from toolbox.containers import events, store
+from toolbox.containers import store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from rootless.network.connection import Running
-    from rootless.status import Status
+    from rootless.monitor_spawn import Waiting
     from toolbox.containers.record import ContainerRecord
 
 
-def begin(container: ContainerRecord, held: int) -> _socket.socket:
-    """Fork the monitor of a container that does not run; `held` is its lock, and still is afterwards.
+def begin(container: ContainerRecord, waiting: Waiting | None = None) -> _socket.socket:
+    """Have a container that does not run, and whose lock the caller has, started by `waiting` or a monitor forked now.
 
     Returns the connection over which the caller says what it wants and then `go` (see `attachment`). Raises InUse,
     NotFound for a layer or rootfs that is gone, HostUnfit.
     """
+    try:
+        _check(container)
+        if waiting is None:
+            waiting = _fork(container)
+    except BaseException:
+        if waiting is not None:
+            waiting.abandon()
+        raise
+    waiting.finish()
+    attachment.tell(waiting.connection, attachment.CONTAINER, container.id.encode())
+    return waiting.connection
+
+
+def _check(container: ContainerRecord) -> None:
+    """What can be said before there is a monitor, and clearing what a killed one left."""
     status = store.status(container)
     if status.state in ("running", "starting", "restarting"):
         raise InUse(f'container "{container.name}" runs already')
-    who = ids.subordinates()
-    maps = maps_of(container, who)
     for place in (store.runtime_directory(container.id), store.runtime_root()):
         os.makedirs(place, mode=0o700, exist_ok=True)
-    callbacks = Callbacks(
-        prepare=lambda network: _prepare(container, network),
-        running=lambda status: _running(container, status),
-        ended=lambda status: _ended(container, status),
-    )
     if os.path.isdir(f"{store.runtime_root()}/{container.id}"):
         from rootless import oci_runtime
 
-        oci_runtime.delete(store.runtime_root(), container.id, container.runtime)  # its monitor was killed
-    plan = _plan(container, who)
-    if plan.network.ports or plan.network.options:
+        oci_runtime.delete(store.runtime_root(), container.id, container.runtime)
+    check_layers(container)
+    network = network_of(container)
+    if network.ports or network.options:
         from rootless.network import connection
 
-        connection.check(plan.network)
+        connection.check(network)
+
+
+def check_layers(container: ContainerRecord) -> None:
+    """Raise NotFound if a layer of its image is gone."""
+    place = paths.data_home()
+    for name in () if container.rootfs else _lower(container):
+        if not os.path.isdir(f"{place}/{name}"):
+            raise NotFound(
+                f'container "{container.name}": layer {name[7:19]} of its image is gone',
+                hint=f"ptb pull {container.image}",
+            )
+
+
+def _fork(container: ContainerRecord) -> Waiting:
+    from toolbox.containers import early
+
+    who = ids.subordinates()
     joined = _user_namespace(container)
     try:
-        return monitor_spawn.spawn(plan, callbacks, who, maps, joined=joined, load=lambda: _load(container))
+        return early.fork(who, maps_of(container, who), removing=container.remove, joined=joined)
     finally:
         if joined is not None:
             os.close(joined)
@@ -103,52 +126,19 @@ def maps_of(container: ContainerRecord, who: Subordinates) -> IdMaps:
     return who.swap_maps() if container.ids.mode == "keep-id" else who.default_maps()
 
 
-def _plan(container: ContainerRecord, who: Subordinates) -> Plan:
-    directory = store.directory(container.id)
-    return Plan(
-        id=container.id,
-        name=container.name,
-        directory=directory,
-        runtime_directory=store.runtime_directory(container.id),
-        runtime_root=store.runtime_root(),
-        rootfs=container.rootfs or f"{directory}/rootfs",
-        overlay=None if container.rootfs else overlay_of(container, who),
-        network=_network(container),
-        log=container.log,
-        restart=container.restart,
-        terminal=container.terminal,
-        open_stdin=container.open_stdin,
-        stdin_once=container.stdin_once,
-        stop_signal=signals.signal_number(container.stop_signal),
-        stop_timeout=container.stop_timeout,
-        timeout=container.timeout,
-        health=container.health,
-        reaper=container.init,
-        systemd_cgroup=os.path.isdir("/run/systemd/system"),
-        cgroup_disabled=container.cgroups == "disabled",
-        preserve_fds=container.preserve_fds,
-        runtime=container.runtime,
-        pid_file=container.pid_file,
-        ready_by=container.sd_notify,
-    )
+def _lower(container: ContainerRecord) -> tuple[str, ...]:
+    return tuple(f"layers/{digest.partition(':')[2]}/diff" for digest in reversed(container.layers))
 
 
 def overlay_of(container: ContainerRecord, who: Subordinates) -> Overlay:
-    """The container's root file system as layers to stack. Raises NotFound where one is gone."""
+    """The container's root file system as layers to stack."""
     place = paths.data_home()
-    lower = tuple(f"layers/{digest.partition(':')[2]}/diff" for digest in reversed(container.layers))
-    for name in lower:
-        if not os.path.isdir(f"{place}/{name}"):
-            raise NotFound(
-                f'container "{container.name}": layer {name[7:19]} of its image is gone',
-                hint=f"ptb pull {container.image}",
-            )
     own = f"containers/{container.id}"
     swapped = container.ids.mode == "keep-id"
     uid_ranges, gid_ranges = list(who.uid_ranges), list(who.gid_ranges)
     return Overlay(
         directory=place,
-        lower=lower or (f"{own}/files",),
+        lower=_lower(container) or (f"{own}/files",),
         upper=f"{own}/upper",
         work=f"{own}/work",
         log=f"{place}/{own}/overlay.log",
@@ -158,57 +148,10 @@ def overlay_of(container: ContainerRecord, who: Subordinates) -> Overlay:
     )
 
 
-def _network(container: ContainerRecord) -> Network:
+def network_of(container: ContainerRecord) -> Network:
+    """How it is to be connected. Raises NotFound where the container whose network it shares does not run."""
     choice = container.network
     if choice.mode == "container":
         return Network("path", store.namespace_of(choice.value, "network"))
     ports = tuple((port.host_ip, port.host_port, port.container_port, port.protocol) for port in choice.publish)
     return Network(choice.mode, choice.value, ",".join(choice.options), ports)
-
-
-# --- in the monitor ---
-
-
-def _load(container: ContainerRecord) -> None:
-    """Import what the monitor will need of this package, while it has nothing else to do."""
-    from toolbox.containers import specgen  # noqa: F401
-
-    if container.remove:
-        from toolbox.containers import remove  # noqa: F401
-
-
-def _prepare(container: ContainerRecord, network: Running) -> dict[str, Any]:
-    from rootless import kernel
-    from toolbox.containers import specgen
-
-    directory = store.directory(container.id)
-    if container.security.privileged and container.pid.mode == "host":
-        # All capabilities and sight of the monitor: it must not be one to attach to (ptrace(2)).
-        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
-    return specgen.document(container, directory, container.rootfs or f"{directory}/rootfs", network)
-
-
-def _running(container: ContainerRecord, status: Status) -> None:
-    note(container, "start" if not status.restarts else "restart")
-
-
-def _ended(container: ContainerRecord, status: Status) -> None:
-    if status.started_at:
-        note(container, "died", ContainerExitCode=status.exit_code)
-    if container.remove:
-        from toolbox.containers import remove
-
-        remove.forget(container, with_volumes=True)
-
-
-def note(container: ContainerRecord, action: str, **attributes: object) -> None:
-    """Add an event about the container."""
-    events.note(
-        "container",
-        action,
-        container.id,
-        container.name,
-        Image=container.image,
-        Attributes=container.labels,
-        **attributes,
-    )

@@ -15,9 +15,9 @@ The directory is locked (flock) by whoever starts, changes or removes the contai
 from __future__ import annotations
 
 import fcntl
-import os
 
 from rootless import status as status_module
+from rootless import system as os
 from rootless.errors import NotFound, UsageError
 from toolbox import names, paths
 from toolbox.containers import record

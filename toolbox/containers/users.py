@@ -5,10 +5,10 @@ The files are hostile: they are read beneath the root, up to a size, and broken 
 
 from __future__ import annotations
 
-import os
 import pwd
 
 from rootless import paths
+from rootless import system as os
 from rootless.errors import NotFound
 from rootless.record import record
 

@@ -288,14 +288,12 @@ def attach(name: str | None, *, detach_keys: str, latest: bool, no_stdin: bool, 
 
 def init(names: list[str], *, all: bool, latest: bool) -> int:  # noqa: A002 - the option's name
     """`init`: everything is made at the start anyway; what can be checked before is checked now."""
-    from rootless import ids
     from toolbox.containers import start
 
     def work(container: ContainerRecord) -> str:
         if store.status(container).state not in ("created", "exited"):
             raise InUse(f'container "{container.name}" runs already: it cannot be initialised')
-        if not container.rootfs:
-            start.overlay_of(container, ids.subordinates())
+        start.check_layers(container)
         return container.name
 
     return lifecycle.each(chosen(names, all=all, latest=latest, states=("created", "exited")), work)

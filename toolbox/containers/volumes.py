@@ -6,10 +6,10 @@ it is mounted for the first time (docker's copy-up).
 
 from __future__ import annotations
 
-import os
 import time
 
 from rootless import json_text, overlay, tree_copy
+from rootless import system as os
 from rootless import paths as confined
 from rootless.errors import AlreadyExists, NotFound, UsageError
 from rootless.monitor_plan import Overlay

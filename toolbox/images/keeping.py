@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import fcntl
-import os
 
+from rootless import system as os
 from toolbox import paths
 
 

@@ -6,9 +6,8 @@ the answer is kept in `$XDG_CACHE_HOME/ptb/short-names` together with the state 
 
 from __future__ import annotations
 
-import os
-
 from rootless import json_text
+from rootless import system as os
 from rootless.errors import InvalidDocument, PtbError
 from rootless.record import record
 from toolbox import paths
