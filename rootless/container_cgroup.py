@@ -6,7 +6,7 @@ empty one means that the container has none. That is no error unless limits were
 
 from __future__ import annotations
 
-from rootless import cgroup_limits, cgroups
+from rootless import cgroups
 from rootless import system as os
 from rootless.errors import HostUnfit, KernelError, NotFound, PtbError
 
@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from rootless.cgroup_limits import Files
     from rootless.spec import Spec
 
     Document = dict[str, Any]
@@ -23,7 +24,7 @@ _REFUSED = (1, 13, 30)  # EPERM, EACCES, EROFS
 
 def plan(spec: Spec, identity: str, *, systemd: bool, disabled: bool) -> Document:
     """Where the container's cgroup is to be. Raises HostUnfit where limits are asked for and nothing could hold them."""
-    files = cgroup_limits.limits(spec.linux.resources)
+    files = _limits(spec.linux.resources)
     hierarchy = cgroups.find_hierarchy()
     if disabled:
         if files:
@@ -45,21 +46,42 @@ def plan(spec: Spec, identity: str, *, systemd: bool, disabled: bool) -> Documen
     return {"manager": "cgroupfs", "hierarchy": hierarchy, "path": path, "made": []}
 
 
+def _limits(resources: Document) -> Files:
+    if resources.keys() <= {"devices"}:
+        return []  # as most have it; what follows is loaded for the others
+    from rootless import cgroup_limits
+
+    return cgroup_limits.limits(resources)
+
+
+def _controllers_for(files: Files) -> set[str]:
+    if not files:
+        return set()
+    from rootless import cgroup_limits
+
+    return cgroup_limits.controllers_for(files)
+
+
+def _field_of(files: Files) -> str:
+    from rootless import cgroup_limits
+
+    return cgroup_limits.field_of(files[0][0])
+
+
 def make(planned: Document, spec: Spec) -> Document:
     """Make the cgroup as far as that comes before the process; returns what there is now. Raises PtbError."""
     if planned.get("manager") != "cgroupfs":
         return planned
-    files = cgroup_limits.limits(spec.linux.resources)
+    files = _limits(spec.linux.resources)
     try:
-        wanted = cgroup_limits.controllers_for(files)
+        wanted = _controllers_for(files)
         _cgroup, made = cgroups.create(planned["hierarchy"], planned["path"], wanted)
     except KernelError as error:
         if error.errno in _REFUSED and not files:
             return {}
         if error.errno in _REFUSED:
-            field = cgroup_limits.field_of(files[0][0])
             raise HostUnfit(
-                f"linux.resources.{field} needs a cgroup, and none can be made here: {error.message}",
+                f"linux.resources.{_field_of(files)} needs a cgroup, and none can be made here: {error.message}",
                 hint="a systemd user session on cgroup v2 gives one (ptb-runtime: --systemd-cgroup)",
             ) from error
         raise
@@ -70,7 +92,7 @@ def enter(made: Document, spec: Spec, pid: int) -> Document:
     """Put the process in and set its limits; returns what is to be remembered. Raises PtbError."""
     if not made:
         return {}
-    files = cgroup_limits.limits(spec.linux.resources)
+    files = _limits(spec.linux.resources)
     if made["manager"] == "systemd":
         from rootless import cgroup_annotations, systemd_scope
 
@@ -83,8 +105,9 @@ def enter(made: Document, spec: Spec, pid: int) -> Document:
         except HostUnfit as error:
             if not files:
                 return {}
-            field = cgroup_limits.field_of(files[0][0])
-            raise HostUnfit(f"linux.resources.{field} needs a cgroup: {error.message}", hint=error.hint) from error
+            raise HostUnfit(
+                f"linux.resources.{_field_of(files)} needs a cgroup: {error.message}", hint=error.hint
+            ) from error
         made = {**made, "path": path}
     cgroup = _cgroup(made)
     try:
@@ -193,7 +216,7 @@ def process_ids(made: Document) -> list[int] | None:
 
 def update(made: Document, resources: Document) -> None:
     """Set other limits. Raises PtbError."""
-    files = cgroup_limits.limits(resources)
+    files = _limits(resources)
     if "path" not in made:
         cgroups.require_hierarchy(cgroups.find_hierarchy(), files)
         raise HostUnfit(

@@ -62,6 +62,8 @@ def _build(setup: Setup, parent: Channel) -> tuple[dict[str, object], int, int]:
     kernel.close_range(3, 0xFFFFFFFF, kernel.CLOSE_RANGE_CLOEXEC)  # hooks that run inside get nothing of the caller's
     os.setsid()
     os.umask(0)
+    if setup.network >= 0:
+        _join_network(setup.network)
     if setup.process.oom_score_adjustment is not None:
         starting.set_oom_score(setup.process.oom_score_adjustment)
     if spec.linux.namespaces.get("time") == "":
@@ -104,6 +106,14 @@ def _build(setup: Setup, parent: Channel) -> tuple[dict[str, object], int, int]:
     rootfs.enter(root_fd, pivot=setup.pivot)
     _check_command(setup.process)
     return state, root_fd, proc_fd
+
+
+def _join_network(namespace: int) -> None:
+    try:
+        kernel.setns(namespace, kernel.CLONE_NEWNET)
+    except OSError as error:
+        raise KernelError("joining", "the network namespace", error.errno or 0) from error
+    os.close(namespace)
 
 
 def _enter_time_namespace(spec: Spec) -> None:

@@ -75,7 +75,7 @@ class Setup:
     `prepared` holds bind mounts cloned with the caller's privileges, by index; `listener` is start.sock and `waiting`
     the lock that tells created from running; `foreign` are descriptors of the parent's to close, its lock among them;
     `console` is the socket for the terminal's master, or None to send it over the channel; `reaper` whether PID 1
-    stays as an init.
+    stays as an init; `network` is a namespace for init to join, or -1.
     """
 
     spec: Spec
@@ -91,6 +91,7 @@ class Setup:
     reaper: bool
     environment: dict[str, str]
     foreign: tuple[int, ...]
+    network: int = -1
 
 
 def create(request: Request) -> Created:
@@ -346,7 +347,8 @@ def _fork_init(spec: Spec, setup: Setup, here: Channel, there: Channel) -> int:
     """Fork init into its namespaces; returns its pid. Raises PtbError."""
     flags = 0
     joined: dict[str, int] = {}
-    for kind, path in spec.linux.namespaces.items():
+    namespaces = spec.linux.namespaces
+    for kind, path in namespaces.items():
         if not path and kind not in _LATER:
             flags |= starting.CLONE_FLAGS[kind]
         elif path:
@@ -354,8 +356,14 @@ def _fork_init(spec: Spec, setup: Setup, here: Channel, there: Channel) -> int:
                 joined[kind] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except OSError as error:
                 raise KernelError("joining", f'{kind} namespace "{path}"', error.errno or 0) from error
-    if not joined:
-        return _clone(flags, setup, here, there)
+    if not joined or (joined.keys() == {"network"} and "user" not in namespaces):
+        # Nobody in a network sees who joins it, so init does that itself.
+        network = joined.get("network", -1)
+        try:
+            return _clone(flags, replace(setup, network=network), here, there)
+        finally:
+            if network >= 0:
+                os.close(network)
     from rootless import container_init  # noqa: F401 # now: another mount namespace may have no such file
 
     first = os.fork()

@@ -38,7 +38,6 @@ from rootless import (
 )
 from rootless import system as os
 from rootless.errors import PtbError
-from rootless.health import Checks
 from rootless.network import connection
 from rootless.status import Status
 from rootless.stdio_hub import Client, Hub
@@ -47,6 +46,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from rootless.health import Checks
     from rootless.monitor_plan import Callbacks, Plan
     from rootless.spec import Spec
 
@@ -56,8 +56,8 @@ _STEADY = 10.0
 """Seconds after which a container that ran is no longer one that fails at once."""
 
 
-def main(plan: Plan, callbacks: Callbacks, caller: _socket.socket) -> int:
-    """Be the monitor; returns its exit status. See `monitor_spawn`."""
+def main(plan: Plan, callbacks: Callbacks, caller: _socket.socket, network: int = -1) -> int:
+    """Be the monitor; returns its exit status. See `monitor_spawn`; `network` is a namespace made for it, or -1."""
     os.setsid()
     kernel.set_process_name(b"ptb-monitor")
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
@@ -66,7 +66,7 @@ def main(plan: Plan, callbacks: Callbacks, caller: _socket.socket) -> int:
         os.dup2(null, fd)
     monitor = _Monitor(plan, callbacks, caller)
     try:
-        monitor.set_up()
+        monitor.set_up(network)
         monitor.live()
     except (PtbError, OSError) as error:
         monitor.fail(error)
@@ -109,11 +109,11 @@ class _Monitor:
 
     # --- before and after ---
 
-    def set_up(self) -> None:
+    def set_up(self, network: int) -> None:
         """Everything that lasts over restarts."""
         plan = self.plan
         os.makedirs(plan.runtime_directory, 0o700, exist_ok=True)
-        self.network = connection.start(plan.network, plan.runtime_directory)
+        self.network = connection.start(plan.network, plan.runtime_directory, network)
         if plan.overlay is not None:
             overlay.mount(plan.overlay, plan.rootfs)
         self.log = container_log.open_log(
@@ -237,7 +237,7 @@ class _Monitor:
                 self.checks.stop()
                 self.checks = None
             out_of_memory = oci_runtime.out_of_memory(plan.runtime_root, plan.id)
-            oci_runtime.delete(plan.runtime_root, plan.id, plan.runtime)
+            oci_runtime.delete(plan.runtime_root, plan.id, plan.runtime, spec)
             if guard:
                 os.kill(guard, _signal.SIGKILL)
                 os.waitpid(guard, 0)
@@ -306,6 +306,8 @@ class _Monitor:
         oci_runtime.start(self.plan.runtime_root, self.plan.id, self.plan.runtime, spec)
         status = self.status.running(pid, processes.start_time(pid) or 0, self.ports, self.network.address)
         if self.plan.health is not None:
+            from rootless.health import Checks
+
             self.checks = Checks(self.plan.health, self.plan.runtime_root, self.plan.id)
             status = self.checks.begin(status)
         self._save(status)

@@ -6,7 +6,7 @@ for ours; all work on the same bundle and keep their state below the same direct
 
 from __future__ import annotations
 
-from rootless import cgroups, container_cgroup, launch, processes, runtime, terminal_socket
+from rootless import container_cgroup, launch, processes, runtime
 from rootless import spec as spec_module
 from rootless import state as state_module
 from rootless import system as os
@@ -28,6 +28,8 @@ def create(request: Request, program: str) -> tuple[int, int, Spec | None]:
     if not program:
         created = launch.create(request)
         return created.state.pid, created.master, created.spec
+    from rootless import terminal_socket
+
     pid_file = request.pid_file or f"{request.bundle}/pid"
     arguments = [*_call(program, request.root, systemd=request.systemd_cgroup), "create", "--bundle", request.bundle]
     arguments += ["--pid-file", pid_file]
@@ -49,6 +51,8 @@ def create(request: Request, program: str) -> tuple[int, int, Spec | None]:
 
 def _adopt(request: Request, pid: int) -> None:
     """Put a container of another runtime's on record as ours are, so that joining, listing and freezing it work alike."""
+    from rootless import cgroups
+
     text, document = spec_module.load(f"{request.bundle}/config.json")
     hierarchy, cgroup = cgroups.find_hierarchy(), {}
     if hierarchy is not None:
@@ -89,11 +93,11 @@ def start(root: str, identity: str, program: str, spec: Spec | None) -> None:
         _run([*_call(program, root), "start", identity], f"{root}/{os.path.basename(program)}-{identity}.log")
 
 
-def delete(root: str, identity: str, program: str) -> None:
-    """Clear whatever there is of the container; that there is nothing is no error."""
+def delete(root: str, identity: str, program: str, spec: Spec | None = None) -> None:
+    """Clear whatever there is of the container, as `start`; that there is nothing is no error."""
     try:
         if not program:
-            runtime.delete(root, identity, force=True)
+            runtime.delete(root, identity, spec, force=True)
         else:
             log = f"{root}/{os.path.basename(program)}-{identity}.log"
             _run([*_call(program, root), "delete", "--force", identity], log)

@@ -90,7 +90,7 @@ def mount_all(root_fd: int, spec: Spec, bundle: str, prepared: dict[int, int]) -
     kernels: dict[str, int] = {}
     for index, mount in enumerate(spec.mounts):
         fd = container_mounts.perform(root_fd, mount, bundle, spec.linux.mount_label, prepared.get(index, -1))
-        place = os.path.normpath("/" + mount.destination.lstrip("/"))
+        place = paths.normalize(mount.destination)
         kernels = {path: kept for path, kept in kernels.items() if not _lies_in(path, place)}
         if mount.type in ("proc", "sysfs"):
             kernels[place] = fd
@@ -249,7 +249,7 @@ def finish(root_fd: int, spec: Spec, kernels: dict[str, int], null: int) -> None
 
 def _within(kernels: dict[str, int], root_fd: int, path: str) -> tuple[int, str]:
     """The descriptor from which to look for `path`, and the path from there."""
-    lexical = os.path.normpath("/" + path.lstrip("/"))
+    lexical = paths.normalize(path)
     for place, fd in reversed(kernels.items()):
         if _lies_in(lexical, place):
             return fd, lexical[len(place) :] or "/"

@@ -9,14 +9,13 @@ from __future__ import annotations
 from rootless import system as os
 from rootless.errors import PtbError
 from rootless.monitor_plan import Network
-from rootless.network import helper as helpers
-from rootless.network import hosts, namespace, pasta, ports, slirp
-from rootless.network.ports import PublishedPort
+from rootless.network import namespace
 from rootless.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.network.helper import Helper
+    from rootless.network.ports import PublishedPort
 
 
 @record
@@ -39,6 +38,8 @@ class Running:
 def check(network: Network) -> None:
     """Raise UsageError for options that are wrong, PtbError for a port that cannot be had: to be asked before anything
     is made, and outside the container's user namespace, where the kernel tells who has a port."""
+    from rootless.network import pasta, ports, slirp
+
     if network.mode == "slirp4netns":
         slirp.parse(network.options)
     elif network.mode == "pasta":
@@ -47,21 +48,30 @@ def check(network: Network) -> None:
 
 
 def _published(network: Network) -> tuple[PublishedPort, ...]:
+    from rootless.network.ports import PublishedPort
+
     return tuple(PublishedPort(*port) for port in network.ports)
 
 
-def start(network: Network, directory: str) -> Running:
-    """Make the network, without waiting for its helper; `directory` is the container's own, for the helper's socket."""
+def start(network: Network, directory: str, made: int = -1) -> Running:
+    """Make the network, without waiting for its helper; `directory` is the container's own, for the helper's socket.
+
+    `made` is a namespace that was made for it (`namespace.make`), or -1.
+    """
     if network.mode == "host":
         return Running("", private=False, host="127.0.0.1")
+    from rootless.network import hosts  # and the helpers: each kind of network loads what it needs
+
     if network.mode == "path":
         return Running(network.value, private=True, host=hosts.first_address())
-    fd = namespace.make()
+    fd = made if made >= 0 else namespace.make()
     path = namespace.path(fd)
     if network.mode == "none":
         return Running(path, private=True)
     place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     if network.mode == "pasta":
+        from rootless.network import pasta
+
         asked = pasta.parse(network.options)
         helper = pasta.start(fd, asked, _published(network), place)
         own = hosts.first_address()
@@ -73,6 +83,8 @@ def start(network: Network, directory: str) -> Running:
             resolver=pasta.name_server(asked),
             helper=helper,
         )
+    from rootless.network import slirp
+
     options = slirp.parse(network.options)
     helper = slirp.start(fd, options, _published(network), place)
     known = slirp.addresses(options)
@@ -93,12 +105,20 @@ def wait_ready(running: Running) -> tuple[PublishedPort, ...]:
     helper = running.helper
     if helper is None:
         return ()
-    return pasta.wait_ready(helper) if helper.program == "pasta" else slirp.wait_ready(helper)
+    if helper.program == "pasta":
+        from rootless.network import pasta
+
+        return pasta.wait_ready(helper)
+    from rootless.network import slirp
+
+    return slirp.wait_ready(helper)
 
 
 def stop(running: Running) -> None:
     """End the helper."""
     if running.helper is not None:
+        from rootless.network import helper as helpers
+
         try:
             helpers.stop(running.helper)
         except (OSError, PtbError):

@@ -10,6 +10,10 @@ from rootless import channel, kernel
 from rootless import system as os
 from rootless.errors import KernelError, PtbError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.channel import Channel
+
 _ENOSPC = 28
 _SIOCGIFFLAGS, _SIOCSIFFLAGS = 0x8913, 0x8914
 _IFF_UP_RUNNING = 0x1 | 0x40
@@ -23,6 +27,30 @@ def make() -> int:
     may have one thread only. Interfaces made there have their IPv6 addresses at once, without the seconds of waiting for
     duplicates and for others' questions that a link between two programs cannot have. Raises PtbError.
     """
+    return begin().finish()
+
+
+class Making:
+    """A namespace that another process is making: milliseconds of the kernel's work, during which much else can be done."""
+
+    def __init__(self, pid: int, here: Channel) -> None:
+        self._pid = pid
+        self._here = here
+
+    def finish(self) -> int:
+        """What `make` returns."""
+        try:
+            _word, _text, fd = self._here.receive()
+        finally:
+            self._here.close()
+            os.waitpid(self._pid, 0)
+        if fd < 0:
+            raise PtbError("the process that makes the network namespace died")
+        return fd
+
+
+def begin() -> Making:
+    """Begin to do what `make` does, without waiting."""
     here, there = channel.pair()
     pid = os.fork()
     if pid == 0:
@@ -37,14 +65,7 @@ def make() -> int:
         finally:
             os._exit(0)
     there.close()
-    try:
-        _word, _text, fd = here.receive()
-    finally:
-        here.close()
-        os.waitpid(pid, 0)
-    if fd < 0:
-        raise PtbError("the process that makes the network namespace died")
-    return fd
+    return Making(pid, here)
 
 
 def path(fd: int) -> str:

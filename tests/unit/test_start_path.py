@@ -56,6 +56,37 @@ def test_the_stand_in_for_os_is_os_where_it_is_loaded_and_otherwise_leads_there(
         run_isolated(f"{code}print(*(getattr(system, name) == getattr(os, name) for name in ({names})))")
         == "True True\n"
     )
-    assert run_isolated(f"{code}print(system.path is os.path, system._exit is os._exit)") == "True True\n"
+    assert run_isolated(f"{code}print(system.path.join is os.path.join, system._exit is os._exit)") == "True True\n"
     text = "'\\udcff\\xe4'"
     assert run_isolated(f"{code}print(system.fsencode({text}) == os.fsencode({text}))") == "True\n"
+
+
+def test_the_stand_in_looks_at_paths_as_os_does(tmp_path):
+    (tmp_path / "directory/below").mkdir(parents=True)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "link").symlink_to("file")
+    names = ["directory", "directory/below", "directory/", "file", "dangling", "link", "missing", "file/x", "a//b", ""]
+    paths = [str(tmp_path / name) if name else "" for name in names] + [f"{tmp_path}/{name}" for name in names]
+    paths += ["/", "//", "x", "/x", "a/b/", "bad\0name"]
+    code = "from rootless import system\nimport os\nsystem_path = system.path\nassert system_path is not os.path\n"
+    functions = "('exists', 'lexists', 'isdir', 'isfile', 'basename', 'dirname')"
+    wrong = f"[(f, p) for f in {functions} for p in {paths!r} if getattr(system_path, f)(p) != getattr(os.path, f)(p)]"
+    assert run_isolated(f"{code}print({wrong})") == "[]\n"
+
+
+def test_the_stand_in_makes_directories_as_os_does(tmp_path):
+    place = str(tmp_path / "a/b/c")
+    code = f"""from rootless import system
+system.makedirs({place!r}, 0o700)
+system.makedirs({place!r}, exist_ok=True)
+open({place!r} + "/file", "w").close()
+for name in ({place!r}, {place!r} + "/file"):
+    try:
+        system.makedirs(name, exist_ok=name.endswith("file"))
+    except FileExistsError:
+        print("exists")
+assert "os" not in sys.modules
+"""
+    assert run_isolated(code) == "exists\nexists\n"
+    assert (tmp_path / "a/b/c").stat().st_mode & 0o777 == 0o700

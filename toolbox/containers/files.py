@@ -10,7 +10,7 @@ from rootless.errors import NotFound
 from rootless.network import hosts
 from rootless.network.hosts import Names, Resolver
 from toolbox import __version__
-from toolbox.containers import secrets, store
+from toolbox.containers import store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,8 +45,10 @@ def mounts(container: ContainerRecord, directory: str, root_fd: int, network: Ru
             texts["/etc/hosts"] = hosts.hosts(_host_file(), (own,), added, network.host)
     if container.uts.mode == "private":
         texts["/etc/hostname"] = container.hostname + "\n"
-    for target, text in secrets.files(container.secrets):
-        texts[target] = text
+    if container.secrets:
+        from toolbox.containers import secrets
+
+        texts.update(secrets.files(container.secrets))
     for target, text in texts.items():
         path = f"{directory}/files/{target.strip('/').replace('/', '-')}"
         _write(path, text)

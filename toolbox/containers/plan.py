@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 
     from rootless.ids import Subordinates
     from rootless.network.connection import Running
+    from rootless.network.namespace import Making
     from rootless.status import Status
     from toolbox.containers.record import ContainerRecord
 
 
-def serve(connection: _socket.socket, who: Subordinates) -> int:
-    """Be the monitor of the container whose id comes first over `connection`; returns an exit status."""
+def serve(connection: _socket.socket, who: Subordinates, making: Making | None) -> int:
+    """Be the monitor of the container whose id comes first over `connection`; returns an exit status.
+
+    `making` is a network namespace that was begun for it, or None.
+    """
     word, data = attachment.hear(connection)
     if word != attachment.CONTAINER:
         return 0  # there will be none
@@ -33,16 +37,17 @@ def serve(connection: _socket.socket, who: Subordinates) -> int:
         if container is None:
             return 0
         plan = _plan(container, who)
+        network = -1 if making is None else making.finish()
     except PtbError as error:
         attachment.tell_failure(connection, error)
         return 1
-    processes.close_all_but((*range(3, 3 + plan.preserve_fds), connection.fileno()))
+    processes.close_all_but((*range(3, 3 + plan.preserve_fds), connection.fileno(), network))
     callbacks = Callbacks(
         prepare=lambda network: _prepare(container, network),
         running=lambda status: _running(container, status),
         ended=lambda status: _ended(container, status),
     )
-    return monitor.main(plan, callbacks, connection)
+    return monitor.main(plan, callbacks, connection, network)
 
 
 def _plan(container: ContainerRecord, who: Subordinates) -> Plan:

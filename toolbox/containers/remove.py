@@ -9,7 +9,7 @@ from rootless import system as os
 from rootless import userns
 from rootless.errors import InUse, NotFound, PtbError
 from toolbox import names
-from toolbox.containers import events, lifecycle, store, volumes
+from toolbox.containers import events, store
 from toolbox.containers.record import ContainerRecord
 
 _REMOVING = ".removing-"
@@ -29,10 +29,10 @@ def remove(
     filters: list[str] | None,
 ) -> int:
     """`rm`: containers, and boxes that are named. Nothing is removed if one of the names is nobody's."""
+    from toolbox.containers import lifecycle, verbs
+
     boxes = [name for name in wanted if names.id_of(name, names.BOX) is not None]
     others = [name for name in wanted if name not in boxes]
-    from toolbox.containers import verbs
-
     if others or all or latest or cidfile or filters or not boxes:
         _refuse_unknown(others, ignore=ignore or force)
         containers = verbs.chosen(
@@ -78,6 +78,8 @@ def remove_one(
 ) -> None:
     """Remove one container; with `force` it is stopped first. Raises InUse; that it has gone meanwhile is no error."""
     if force:
+        from toolbox.containers import lifecycle
+
         lifecycle.stop(container, seconds=seconds)
     try:
         held = store.lock(container)
@@ -97,6 +99,8 @@ def remove_one(
 
 def prune(*, force: bool, filters: list[str] | None) -> int:
     """`container prune`: asks first on a terminal."""
+    from toolbox.containers import lifecycle
+
     if not force and sys.stdin.isatty():
         print(
             "WARNING! This will remove all non running containers.\nAre you sure you want to continue? [y/N] ", end=""
@@ -150,6 +154,8 @@ def _remove_anonymous(container: ContainerRecord) -> None:
         if mount.kind == "volume" and mount.anonymous:
             used = any(mount.name == other.name for one in store.everything() for other in one.mounts)
             if not used:
+                from toolbox.containers import volumes
+
                 try:
                     volumes.remove(mount.name)
                 except PtbError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from rootless import default_spec, notification, seccomp_default, spec
 from rootless import system as os
-from toolbox.containers import devices, files, secrets, store, users, volumes
+from toolbox.containers import files, store, users
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,10 +39,10 @@ def document(container: ContainerRecord, directory: str, rootfs: str, network: R
             users.add_account(root, user)
         mounts = [
             *_kernel_mounts(container),
-            *devices.mounts(container),
+            *_device_mounts(container),
             *files.mounts(container, directory, root, network),
             *_notify_mounts(container),
-            *volumes.mounts(container, directory, root, user),
+            *_volume_mounts(container, directory, root, user),
         ]
     finally:
         os.close(root)
@@ -59,6 +59,33 @@ def document(container: ContainerRecord, directory: str, rootfs: str, network: R
         "annotations": _annotations(container),
         "linux": _linux(container, network),
     }
+
+
+# What few containers ask for is loaded for them only: every module counts on the way to a start.
+
+
+def _device_mounts(container: ContainerRecord) -> list[dict[str, Any]]:
+    if not container.devices and not container.security.privileged:
+        return []
+    from toolbox.containers import devices
+
+    return devices.mounts(container)
+
+
+def _volume_mounts(container: ContainerRecord, directory: str, root: int, user: users.User) -> list[dict[str, Any]]:
+    if not container.mounts:
+        return []
+    from toolbox.containers import volumes
+
+    return volumes.mounts(container, directory, root, user)
+
+
+def _secret_variables(container: ContainerRecord) -> list[str]:
+    if not container.secrets:
+        return []
+    from toolbox.containers import secrets
+
+    return secrets.variables(container.secrets)
 
 
 def _notify_mounts(container: ContainerRecord) -> list[dict[str, Any]]:
@@ -112,7 +139,7 @@ def environment(container: ContainerRecord, user: users.User) -> list[str]:
     found = {"PATH": PATH, "container": "podman"}
     if container.terminal:
         found["TERM"] = "xterm"
-    for entry in (*container.environment, *secrets.variables(container.secrets)):
+    for entry in (*container.environment, *_secret_variables(container)):
         name, _equals, value = entry.partition("=")
         found[name] = value
     if container.sd_notify == "container" and notification.wanted():
