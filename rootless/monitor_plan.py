@@ -52,7 +52,8 @@ class Overlay:
     """Directories to stack, the topmost first in `lower`, and where changes go; names are relative to `directory`.
 
     `uid_mapping` and `gid_mapping` are fuse-overlayfs's (see `ids.overlay_mapping`), empty for the ids as they are on
-    disk; `log` is the file that gets what fuse-overlayfs says. Without `upper` nothing can be changed.
+    disk; `log` is the file that gets what fuse-overlayfs says. Without `upper` nothing can be changed. Changes that are
+    `volatile` are not synced to the disk, which would be waited for at the end: for what is removed then.
     """
 
     directory: str
@@ -63,6 +64,7 @@ class Overlay:
     fuse: bool = False
     uid_mapping: str = ""
     gid_mapping: str = ""
+    volatile: bool = False
 
 
 @record

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
 
-from rootless import kernel, mounts
+from rootless import kernel, mounts, paths
 from rootless import system as os
 from rootless.errors import HostUnfit, KernelError
 from rootless.monitor_plan import Overlay
@@ -32,19 +32,19 @@ def mount(overlay: Overlay, target: str) -> int:
     opened: list[int] = []
     try:
         os.chdir(overlay.directory)
-        lower = ":".join(overlay.lower)
-        changes = f"upperdir={overlay.upper},workdir={overlay.work},userxattr" if overlay.upper else "userxattr"
-        if len(lower) + len(changes) > _PAGE - 16:
+        if overlay.upper:
+            _forget_volatile(overlay.work)
+        options = _options(overlay.lower, overlay.upper, overlay.work, volatile=overlay.volatile)
+        if len(options) > _PAGE - 16:
             # A directory is one to four characters long when it is named by its descriptor.
             flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-            opened = [os.open(name, flags) for name in overlay.lower]
-            lower = ":".join(map(str, opened))
-            if overlay.upper:
-                changes_in = [os.open(name, flags) for name in (overlay.upper, overlay.work)]
-                opened += changes_in
-                changes = f"upperdir={changes_in[0]},workdir={changes_in[1]},userxattr"
+            changed = (overlay.upper, overlay.work) if overlay.upper else ()
+            opened = [os.open(name, flags) for name in (*changed, *overlay.lower)]
+            upper, work = map(str, opened[:2]) if overlay.upper else ("", "")
+            lower = tuple(map(str, opened[len(changed) :]))
+            options = _options(lower, upper, work, volatile=overlay.volatile)
             os.chdir("/proc/self/fd")
-        kernel.mount("overlay", target, "overlay", 0, f"lowerdir={lower},{changes}")
+        kernel.mount("overlay", target, "overlay", 0, options)
     except OSError as error:
         raise KernelError("mounting", f'an overlay on "{target}"', error.errno or 0) from error
     finally:
@@ -53,6 +53,28 @@ def mount(overlay: Overlay, target: str) -> int:
         os.fchdir(before)
         os.close(before)
     return 0
+
+
+def _options(lower: tuple[str, ...], upper: str, work: str, *, volatile: bool) -> str:
+    options = f"lowerdir={':'.join(lower)},userxattr"
+    if upper:
+        options += f",upperdir={upper},workdir={work}{',volatile' if volatile else ''}"
+    return options
+
+
+def _forget_volatile(work: str) -> None:
+    """Let an upper layer be used again whose mount was volatile: the machine has not crashed since, or it was void anyway.
+
+    The kernel leaves a mark and refuses (Documentation/filesystems/overlayfs.rst, "Volatile mount").
+    """
+    try:
+        place = os.open(f"{work}/work", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        paths.remove_tree(place, "incompat")
+    finally:
+        os.close(place)
 
 
 def _mount_fuse(overlay: Overlay, target: str) -> int:

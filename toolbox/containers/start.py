@@ -145,6 +145,7 @@ def overlay_of(container: ContainerRecord, who: Subordinates) -> Overlay:
         fuse=swapped,
         uid_mapping=ids.overlay_mapping(who.uid, uid_ranges) if swapped else "",
         gid_mapping=ids.overlay_mapping(who.gid, gid_ranges) if swapped else "",
+        volatile=container.remove,
     )
 
 
