@@ -71,6 +71,8 @@ def main(plan: Plan, callbacks: Callbacks, caller: _socket.socket, network: int 
     except (PtbError, OSError) as error:
         monitor.fail(error)
         return 1
+    finally:
+        monitor.leave_network()
     return 0
 
 
@@ -165,6 +167,10 @@ class _Monitor:
         self.hub.say_goodbye(attachment.EXIT, str(self.status.exit_code).encode())
 
     def _finish(self) -> None:
+        if self.network is not None:
+            connection.end(self.network)
+            if self.ports:
+                self.leave_network()  # who is told of the end may want the ports
         self.log.close()
         if self.listener is not None:
             self.listener.close()
@@ -172,14 +178,18 @@ class _Monitor:
                 os.unlink(f"{self.plan.runtime_directory}/attach")
             except FileNotFoundError:
                 pass
-        if self.network is not None:
-            connection.stop(self.network)
         if self.plan.overlay is not None:
             try:
                 kernel.umount2(self.plan.rootfs, kernel.MNT_DETACH)
             except OSError:
                 pass  # it was never mounted
         self.callbacks.ended(self.status)
+
+    def leave_network(self) -> None:
+        """Wait until the network's helper has ended."""
+        if self.network is not None:
+            connection.stop(self.network)
+            self.network = None
 
     def _goes_on(self) -> bool:
         policy, tries = self.plan.restart.policy, self.plan.restart.tries

@@ -114,8 +114,16 @@ def wait_ready(running: Running) -> tuple[PublishedPort, ...]:
     return slirp.wait_ready(helper)
 
 
+def end(running: Running) -> None:
+    """Have the helper end, without waiting for it; `stop` is still to be called."""
+    if running.helper is not None:
+        from rootless.network import helper as helpers
+
+        helpers.end(running.helper)
+
+
 def stop(running: Running) -> None:
-    """End the helper."""
+    """End the helper and wait until its ports are free."""
     if running.helper is not None:
         from rootless.network import helper as helpers
 
