@@ -15,10 +15,10 @@ that was built on it. Entering joins both; when the anchor is gone the box has s
 
 from __future__ import annotations
 
-import os
 import signal
 
 from rootless import kernel, mounts, userns
+from rootless import system as os
 from rootless import overlay as overlay_module
 from rootless.errors import KernelError, PtbError
 from rootless.ids import IdMaps, Subordinates

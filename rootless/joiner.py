@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from rootless import kernel
+from rootless import system as os
 from rootless.errors import CommandNotFound, CommandNotRunnable, PtbError
 
 TYPE_CHECKING = False

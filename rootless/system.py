@@ -66,6 +66,11 @@ else:
             return True
 
         @staticmethod
+        def samefile(name, other):
+            one, two = posix.stat(name), posix.stat(other)
+            return (one.st_ino, one.st_dev) == (two.st_ino, two.st_dev)
+
+        @staticmethod
         def isdir(name):
             return _kind(name) == 0o040000
 

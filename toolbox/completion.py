@@ -6,8 +6,7 @@ One candidate a line, with its description behind a tab. The last line is what e
 
 from __future__ import annotations
 
-import os
-
+from rootless import system as os
 from toolbox._table import COMMANDS, COMPLETES
 from toolbox.catalogue import ALIASES, GROUPS
 

@@ -73,6 +73,8 @@ def test_the_stand_in_looks_at_paths_as_os_does(tmp_path):
     functions = "('exists', 'lexists', 'isdir', 'isfile', 'basename', 'dirname')"
     wrong = f"[(f, p) for f in {functions} for p in {paths!r} if getattr(system_path, f)(p) != getattr(os.path, f)(p)]"
     assert run_isolated(f"{code}print({wrong})") == "[]\n"
+    same = f"print(*(system_path.samefile({paths[3]!r}, {str(tmp_path)!r} + name) for name in ('/link', '/directory')))"
+    assert run_isolated(code + same) == "True False\n"
 
 
 def test_the_stand_in_makes_directories_as_os_does(tmp_path):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from rootless import ids
+from rootless import system as os
 from rootless.errors import InvalidDocument, NotFound
 from toolbox import names
 from toolbox.boxes import desktop, hostbox, store

@@ -7,8 +7,7 @@ plugged in, since new mounts of the host's propagate into the box.
 
 from __future__ import annotations
 
-import os
-
+from rootless import system as os
 from rootless.errors import InvalidDocument, NotFound
 from rootless.mounts import Bind, Entry, Mount, Tmpfs
 from toolbox import paths

@@ -7,11 +7,11 @@ gets a parent that waits for it, to tell the terminal that the box was left.
 
 from __future__ import annotations
 
-import os
 import pwd
 import sys
 
 from rootless import joiner
+from rootless import system as os
 from rootless.errors import NotFound, PtbError, UsageError
 from toolbox import paths
 from toolbox.boxes import environment, store

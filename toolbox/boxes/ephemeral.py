@@ -6,8 +6,7 @@ killed, and then the watcher removes the box.
 
 from __future__ import annotations
 
-import os
-
+from rootless import system as os
 from rootless.record import record
 from toolbox.boxes.store import BoxRecord
 

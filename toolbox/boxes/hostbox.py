@@ -7,8 +7,7 @@ upper layer.
 
 from __future__ import annotations
 
-import os
-
+from rootless import system as os
 from rootless import userns
 from rootless.errors import KernelError
 from rootless.ids import IdMaps

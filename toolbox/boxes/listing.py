@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from rootless import system as os
 from toolbox import output
 from toolbox.boxes import store
 

@@ -6,9 +6,8 @@ where it differs, so a second start writes nothing.
 
 from __future__ import annotations
 
-import os
-
 from rootless import paths
+from rootless import system as os
 from rootless.errors import KernelError
 from toolbox.boxes import identity
 from toolbox.boxes.identity import Identity

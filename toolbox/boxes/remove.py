@@ -6,10 +6,9 @@ to `.removing-ID`, its files go. They belong to subordinate ids, so they are rem
 
 from __future__ import annotations
 
-import os
-
 from rootless import paths as confined
 from rootless import processes, userns
+from rootless import system as os
 from rootless.errors import InUse, NotFound, UsageError
 from rootless.joiner import NAMESPACE_FD
 from toolbox import names as shared_names

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import pwd
 
 from rootless import anchor, ids, processes
+from rootless import system as os
 from rootless.errors import PtbError
 from toolbox import __version__, paths
 from toolbox.boxes import desktop, hostbox, populate, store

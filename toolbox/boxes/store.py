@@ -14,9 +14,8 @@ died; `toolbox.boxes.remove.sweep` clears it. The directory is locked (flock) by
 
 from __future__ import annotations
 
-import os
-
 from rootless import processes
+from rootless import system as os
 from rootless.errors import InvalidDocument
 from rootless.record import record
 from toolbox import names as shared_names

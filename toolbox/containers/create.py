@@ -83,7 +83,9 @@ def _pull(given: Given) -> None:
     from toolbox.images import pull
 
     if given.get("authfile"):
-        os.environ["REGISTRY_AUTH_FILE"] = os.path.abspath(given["authfile"])
+        from os import environ  # the one that registries are asked with
+
+        environ["REGISTRY_AUTH_FILE"] = os.path.abspath(given["authfile"])
     platform = given.get("platform") or ""
     if not platform and (given.get("arch") or given.get("os") or given.get("variant")):
         from fuse_overlay import oci

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from rootless import container_exec, terminal_relay
 from rootless import state as state_module
+from rootless import system as os
 from rootless.errors import InUse, PtbError
 from rootless.record import replace
 from toolbox.containers import store, users

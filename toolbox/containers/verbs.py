@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from rootless import system as os
 from rootless.errors import InUse, NotFound, PtbError, UsageError
 from toolbox import names as shared_names
 from toolbox.containers import lifecycle, store
