@@ -52,6 +52,17 @@ def test_monitor_and_warden_killed_together(engine: Engine, removed: list[str]) 
     assert engine.ok("exec", "box", "cat", "/file").startswith("kept\n")
 
 
+@pytest.mark.parametrize("command", [["rm", "other"], ["container", "prune", "-f"]])
+def test_what_a_removal_left_that_was_cut_short_goes_with_the_next_one(engine: Engine, command: list[str]) -> None:
+    engine.ok("create", "--name", "box", engine.image, "true")
+    engine.ok("create", "--name", "other", engine.image, "true")
+    place = engine.account.boxes / engine.inspect("box")["Id"]
+    (engine.account.data / "ptb/names/box").unlink()
+    place.rename(place.parent / f".removing-{place.name}")
+    engine.ok(*command)
+    assert list(place.parent.iterdir()) == []
+
+
 def test_a_killed_first_process(engine: Engine) -> None:
     engine.detached(engine.image, "sleep", "1000", name="box")
     monitor = engine.monitor("box")

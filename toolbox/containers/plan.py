@@ -100,7 +100,7 @@ def _ended(container: ContainerRecord, status: Status) -> None:
     if container.remove:
         from toolbox.containers import remove
 
-        remove.forget(container, with_volumes=True)
+        remove.forget_at_end(container)
 
 
 def _note(container: ContainerRecord, action: str, **attributes: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import sys
 
 from rootless import paths as confined
@@ -52,7 +53,15 @@ def remove(
         remove_one(container, force=force, with_volumes=volumes, seconds=wait_for)
         return container.id if all or latest else container.name
 
-    return lifecycle.each(containers, work)
+    return _then_sweep(lifecycle.each(containers, work))
+
+
+def _then_sweep(status: int) -> int:
+    """Clear what a creation or a removal left that was cut short."""
+    from toolbox.boxes import remove as box_removal
+
+    box_removal.sweep()
+    return status
 
 
 def _refuse_unknown(wanted: list[str], *, ignore: bool) -> None:
@@ -119,7 +128,21 @@ def prune(*, force: bool, filters: list[str] | None) -> int:
         remove_one(container, force=False)
         return container.id
 
-    return lifecycle.each(stopped, work)
+    return _then_sweep(lifecycle.each(stopped, work))
+
+
+def forget_at_end(container: ContainerRecord) -> None:
+    """What `--rm` does, in the monitor."""
+    # Where somebody else has the lock they wait for this monitor; either way `sweep` sees that it is being removed.
+    held = os.open(store.directory(container.id), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pass
+    try:
+        forget(container, with_volumes=True)
+    finally:
+        os.close(held)
 
 
 def forget(container: ContainerRecord, *, with_volumes: bool) -> None:
