@@ -18,8 +18,8 @@ from __future__ import annotations
 import signal
 
 from rootless import kernel, mounts, userns
-from rootless import system as os
 from rootless import overlay as overlay_module
+from rootless import system as os
 from rootless.errors import KernelError, PtbError
 from rootless.ids import IdMaps, Subordinates
 from rootless.joiner import NAMESPACE_FD

@@ -5,7 +5,7 @@ A message is one letter and its data, so that what is one write on one side is o
     to the monitor     a  wants the output        i  data for standard input   z  standard input ends
                        w  rows, columns           k  a signal's number         s  stop: signal, seconds
                        g  go on and start         ?  wants to know of the end only
-                       c  the id of the container that it is for
+                       c  the id of the container that it is for, how many descriptors it gets
     from the monitor   o  standard output         e  standard error            x  exit status
                        r  it runs now             m  an error: kind, message and hint
 """

@@ -10,8 +10,8 @@ import select
 import time
 
 from rootless import container_exec
-from rootless import system as os
 from rootless import state as state_module
+from rootless import system as os
 from rootless.errors import PtbError
 from rootless.monitor_plan import Health
 from rootless.record import replace

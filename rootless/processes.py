@@ -74,6 +74,17 @@ def in_mount_namespace(inode: int) -> list[tuple[int, str]]:
     return found
 
 
+def check_preserved(count: int) -> None:
+    """Raise UsageError unless `count` descriptors from 3 on are open, before any of ours could be taken for one."""
+    for fd in range(3, 3 + count):
+        try:
+            os.fstat(fd)
+        except OSError:
+            from rootless.errors import UsageError
+
+            raise UsageError(f"--preserve-fds {count}: descriptor {fd} is not open") from None
+
+
 def close_all_but(kept: tuple[int, ...]) -> None:
     """Close every descriptor from 3 on that is not among `kept`."""
     from rootless import kernel

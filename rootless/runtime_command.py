@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rootless import processes
 from rootless import state as state_module
 from rootless import system as os
 from rootless.errors import InvalidDocument, PtbError, UsageError
@@ -42,7 +43,7 @@ def _real_directory(path: str) -> str:
 def _request(settings: Values, values: Values, identity: str, *, keep_terminal: bool) -> Request:
     from rootless import launch
 
-    _check_preserved(values.get("preserve-fds", 0))
+    processes.check_preserved(values.get("preserve-fds", 0))
     return launch.Request(
         root=settings["root"],
         id=identity,
@@ -57,14 +58,6 @@ def _request(settings: Values, values: Values, identity: str, *, keep_terminal: 
         reaper=bool(values.get("init")),
         keep_terminal=keep_terminal,
     )
-
-
-def _check_preserved(count: int) -> None:
-    for fd in range(3, 3 + count):
-        try:
-            os.fstat(fd)
-        except OSError:
-            raise UsageError(f"--preserve-fds {count}: descriptor {fd} is not open") from None
 
 
 def create(settings: Values, values: Values, operands: list[str]) -> int:
@@ -139,7 +132,7 @@ def exec_(settings: Values, values: Values, operands: list[str]) -> int:
 
     identity, command = operands[0], operands[1:]
     detach = bool(values.get("detach"))
-    _check_preserved(values.get("preserve-fds", 0))
+    processes.check_preserved(values.get("preserve-fds", 0))
     spec = state_module.configuration(settings["root"], identity)
     process = _exec_process(spec, values, command)
     console_socket = _absolute(values.get("console-socket", ""))

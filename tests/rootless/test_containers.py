@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -379,3 +380,34 @@ def test_time_zones_devices_and_ownership(engine: Engine, tmp_path: Path) -> Non
     assert over.stdout.split() == ["new", "over"], over.stderr
     assert sorted(path.name for path in (tmp_path / "d").iterdir()) == ["f", "new"]
     assert engine("run", "--tz", "Nowhere/Land", engine.image, "true").status == 125
+
+
+def test_descriptors_are_passed_on_and_none_of_ours(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "three").write_text("three")
+    engine.detached(engine.image, "sleep", "1000", name="box")
+
+    def ask(verb: str, count: int, redirection: str) -> subprocess.CompletedProcess[str]:
+        words = verb.replace("COUNT", str(count)).replace("IMAGE", engine.image)
+        script = f"exec {engine.account.command} {words} sh -c 'cat <&3; ls /proc/self/fd' {redirection}"
+        return subprocess.run(
+            ["sh", "-c", script], env=engine.account.environ, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    for verb in ("run --rm --preserve-fds COUNT IMAGE", "exec --preserve-fds COUNT box"):
+        passed = ask(verb, 1, f"3<{tmp_path}/three 4<{tmp_path}/three")
+        # 4 is the directory that ls reads
+        assert passed.stdout.split() == ["three0", "1", "2", "3", "4"], passed.stderr
+        refused = ask(verb, 2, f"3<{tmp_path}/three")
+        assert refused.returncode == 125
+        assert "--preserve-fds 2: descriptor 4 is not open" in refused.stderr
+    assert engine.state("box") == "running"
+
+
+def test_a_record_of_a_later_version_is_read(engine: Engine) -> None:
+    identity = engine.ok("create", "--name", "box", engine.image, "true").strip()
+    path = engine.account.boxes / identity / "container.json"
+    document = json.loads(path.read_text())
+    document |= {"invented_later": True, "network": document["network"] | {"invented_later": [1]}}
+    path.write_text(json.dumps(document))
+    assert "box" in engine.ok("ps", "-a", "--format", "{{.Names}}")
+    assert engine.ok("start", "box") == "box\n"

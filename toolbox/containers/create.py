@@ -227,7 +227,6 @@ def _record(given: Given, image: Given) -> ContainerRecord:
         pid_file=os.path.abspath(given["pidfile"]) if given.get("pidfile") else "",
         id_file=os.path.abspath(given["cidfile"]) if given.get("cidfile") else "",
         sd_notify=_sd_notify(given.get("sdnotify") or "container"),
-        preserve_fds=given.get("preserve_fds") or 0,
         secrets=_secrets(given.get("secret") or ()),
         pid=namespaces["pid"],
         ipc=namespaces["ipc"],

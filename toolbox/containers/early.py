@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rootless import ids, monitor_spawn
+from rootless import ids, monitor_spawn, processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,11 @@ _DECIDING = ("userns", "uidmap", "gidmap", "subuidname", "subgidname", "network"
 
 
 def for_run(given: dict[str, Any]) -> Waiting | None:
-    """A monitor for what `run` is about to make of these options; None where they leave open which ids it will have."""
+    """A monitor for what `run` is about to make of these options; None where they leave open which ids it will have.
+
+    Raises UsageError for descriptors that are to be passed on and are not open.
+    """
+    processes.check_preserved(given.get("preserve_fds") or 0)
     if any(_decides(given.get(name)) for name in _DECIDING):
         return None
     who = ids.subordinates()

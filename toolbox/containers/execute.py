@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rootless import container_exec, terminal_relay
+from rootless import container_exec, processes, terminal_relay
 from rootless import state as state_module
 from rootless import system as os
 from rootless.errors import InUse, PtbError
@@ -30,6 +30,7 @@ def execute(
     pid_file: str = "",
 ) -> int:
     """Run the command in the container; returns its exit status, or 0 at once with `detach`. Raises PtbError."""
+    processes.check_preserved(preserve_fds)
     status = store.status(container)
     if status.state != "running":
         raise InUse(f'container "{container.name}" is not running', hint=f"ptb start {container.name}")

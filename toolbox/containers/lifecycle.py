@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 
 from rootless import attachment, signals
-from rootless import system as os
 from rootless import status as status_module
+from rootless import system as os
 from rootless.errors import InUse, PtbError
 from toolbox.containers import events, store
 from toolbox.containers.record import ContainerRecord

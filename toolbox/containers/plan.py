@@ -27,16 +27,18 @@ if TYPE_CHECKING:
 def serve(connection: _socket.socket, who: Subordinates, making: Making | None) -> int:
     """Be the monitor of the container whose id comes first over `connection`; returns an exit status.
 
-    `making` is a network namespace that was begun for it, or None.
+    With the id comes how many descriptors from 3 on are the container's. `making` is a network namespace that was begun
+    for it, or None.
     """
     word, data = attachment.hear(connection)
     if word != attachment.CONTAINER:
         return 0  # there will be none
     try:
-        container = store.load(data.decode())
+        identity, _space, preserved = data.decode().partition(" ")
+        container = store.load(identity)
         if container is None:
             return 0
-        plan = _plan(container, who)
+        plan = _plan(container, who, int(preserved))
         network = -1 if making is None else making.finish()
     except PtbError as error:
         attachment.tell_failure(connection, error)
@@ -50,7 +52,7 @@ def serve(connection: _socket.socket, who: Subordinates, making: Making | None) 
     return monitor.main(plan, callbacks, connection, network)
 
 
-def _plan(container: ContainerRecord, who: Subordinates) -> Plan:
+def _plan(container: ContainerRecord, who: Subordinates, preserved: int) -> Plan:
     directory = store.directory(container.id)
     return Plan(
         id=container.id,
@@ -73,7 +75,7 @@ def _plan(container: ContainerRecord, who: Subordinates) -> Plan:
         reaper=container.init,
         systemd_cgroup=os.path.isdir("/run/systemd/system"),
         cgroup_disabled=container.cgroups == "disabled",
-        preserve_fds=container.preserve_fds,
+        preserve_fds=preserved,
         runtime=container.runtime,
         pid_file=container.pid_file,
         ready_by=container.sd_notify,

@@ -172,7 +172,6 @@ class ContainerRecord:
     pid_file: str = ""
     id_file: str = ""
     sd_notify: str = "conmon"
-    preserve_fds: int = 0
     secrets: tuple[tuple[str, ...], ...] = ()
     attach: tuple[str, ...] = ()
 
@@ -219,6 +218,8 @@ def from_text(text: str, where: str) -> ContainerRecord:
 def _build(kind: Any, document: dict[str, Any]) -> Any:
     fields: dict[str, Any] = {}
     for name, value in document.items():
+        if name not in kind.__match_args__:
+            continue  # of another version's
         if name in _NESTED and value is not None:
             value = _build(_NESTED[name], value)
         elif name in _NESTED_LISTS:

@@ -30,14 +30,15 @@ def attached(
     sig_proxy: bool = True,
     outputs: tuple[bool, bool] = (True, True),
     waiting: Waiting | None = None,
+    preserved: int = 0,
 ) -> int:
     """Start the container with the caller's streams as its own; returns its exit status, 0 where the user detached.
 
-    `waiting` is a monitor that was forked for it (see `early`).
+    `waiting` and `preserved` are as for `start.begin`.
     """
     held = store.lock(container)
     try:
-        connection = start.begin(container, waiting)
+        connection = start.begin(container, waiting, preserved)
         from rootless import terminal_relay  # while the monitor makes the container
 
         signals = terminal_relay.catch_signals() if sig_proxy or container.terminal else None
@@ -81,11 +82,11 @@ def finish(container: ContainerRecord, end: End) -> int:
     return 0
 
 
-def detached(container: ContainerRecord, waiting: Waiting | None = None) -> None:
+def detached(container: ContainerRecord, waiting: Waiting | None = None, preserved: int = 0) -> None:
     """Start the container and leave it to its monitor. Raises PtbError."""
     held = store.lock(container)
     try:
-        connection = start.begin(container, waiting)
+        connection = start.begin(container, waiting, preserved)
         attachment.tell(connection, attachment.GO)
         start.await_running(container, connection)
         connection.close()
@@ -109,7 +110,7 @@ def run(given: dict[str, Any], waiting: Waiting | None) -> int:
         raise
     try:
         if given.get("detach"):
-            detached(container, waiting)
+            detached(container, waiting, given.get("preserve_fds") or 0)
             if given.get("conmon_pidfile"):
                 from rootless import starting
 
@@ -124,6 +125,7 @@ def run(given: dict[str, Any], waiting: Waiting | None) -> int:
             sig_proxy=is_on(given.get("sig_proxy") or "true"),
             outputs=streams[1:],
             waiting=waiting,
+            preserved=given.get("preserve_fds") or 0,
         )
     finally:
         if given.get("rmi") and not given.get("detach"):

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from toolbox.containers.record import ContainerRecord
 
 
-def begin(container: ContainerRecord, waiting: Waiting | None = None) -> _socket.socket:
+def begin(container: ContainerRecord, waiting: Waiting | None = None, preserved: int = 0) -> _socket.socket:
     """Have a container that does not run, and whose lock the caller has, started by `waiting` or a monitor forked now.
+
+    It gets `preserved` descriptors of the caller's, from 3 on.
 
     Returns the connection over which the caller says what it wants and then `go` (see `attachment`). Raises InUse,
     NotFound for a layer or rootfs that is gone, HostUnfit.
@@ -33,7 +35,7 @@ def begin(container: ContainerRecord, waiting: Waiting | None = None) -> _socket
             waiting.abandon()
         raise
     waiting.finish()
-    attachment.tell(waiting.connection, attachment.CONTAINER, container.id.encode())
+    attachment.tell(waiting.connection, attachment.CONTAINER, f"{container.id} {preserved}".encode())
     return waiting.connection
 
 

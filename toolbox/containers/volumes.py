@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 
 from rootless import json_text, overlay, tree_copy
-from rootless import system as os
 from rootless import paths as confined
+from rootless import system as os
 from rootless.errors import AlreadyExists, NotFound, UsageError
 from rootless.monitor_plan import Overlay
 from rootless.record import record, values_of
