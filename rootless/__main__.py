@@ -89,7 +89,7 @@ def _say_version() -> int:
     from rootless import __version__
     from rootless.spec import VERSION as SPECIFICATION
 
-    _say(f"ptb-runtime version {__version__}\nspec: {SPECIFICATION}")
+    _say(f"ptb-runtime version {__version__}\nspec: {SPECIFICATION}\n+SYSTEMD +SELINUX +APPARMOR +CAP +SECCOMP +EBPF")
     return 0
 
 

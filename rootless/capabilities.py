@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rootless import kernel
-from rootless.errors import InvalidDocument
+from rootless.errors import warn
 
 NAMES = (
     *("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID"),
@@ -25,15 +25,20 @@ DEFAULT = frozenset(
 """The eleven that podman gives a container unless told otherwise."""
 
 
-def mask(names: tuple[str, ...], where: str) -> int:
-    """The bit mask of the named capabilities. Raises InvalidDocument naming the one that is unknown."""
+def mask(names: tuple[str, ...]) -> int:
+    """The bit mask of the named capabilities, without those that are unknown (config.md, Linux Process)."""
     bits = 0
     for name in names:
-        try:
+        if name in NAMES:
             bits |= 1 << NAMES.index(name)
-        except ValueError:
-            raise InvalidDocument(f'{where}: "{name}" is no capability') from None
     return bits
+
+
+def warn_of_unknown(sets: dict[str, tuple[str, ...]]) -> None:
+    """Warn of names that no capability has: nothing can be granted for them, and that is no failure (config.md)."""
+    unknown = {name: None for names in sets.values() for name in names if name not in NAMES}
+    if unknown:
+        warn(f"process.capabilities: left out, since this runtime does not know them: {', '.join(unknown)}")
 
 
 def last_capability() -> int:

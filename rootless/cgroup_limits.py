@@ -223,7 +223,9 @@ def _unified(entries: dict[str, Any], files: Files) -> None:
     for file, value in entries.items():
         # a file name and nothing that leaves the directory; "." and ".." have no controller before the dot
         if "/" in file or "\0" in file or file.find(".") < 1:
-            raise InvalidDocument(f'linux.resources.unified: "{file}" is not a file name such as memory.high')
+            raise InvalidDocument(
+                f"linux.resources.unified: the specified key has not the form CONTROLLER.VALUE `{file}`, as memory.high"
+            )
         for line in _text(value, f"unified.{file}").splitlines():
             if line.strip():
                 files.append((file, line.strip()))

@@ -423,7 +423,9 @@ def _missing_controller(cgroup: Cgroup, field: str, controller: str) -> HostUnfi
     except OSError:
         known = True
     if not known:
-        return HostUnfit(f'{field}: the kernel has no "{controller}" controller')
+        return HostUnfit(
+            f"{field}: the requested cgroup controller `{controller}` is not available: the kernel has none"
+        )
     return HostUnfit(
         f'{field}: the "{controller}" controller is not delegated to "{cgroup.path}"', hint=DELEGATION_HINT
     )

@@ -87,9 +87,9 @@ def _build(setup: Setup, parent: Channel) -> tuple[dict[str, object], int, int]:
     proc_fd = procfs.open_private()
     procfs.set_sysctls(proc_fd, spec.linux.sysctl)
     root_fd = rootfs.attach_root(spec, point)
-    kernels = rootfs.mount_all(root_fd, spec, setup.bundle, setup.prepared)
+    kernels, late = rootfs.mount_all(root_fd, spec, setup.bundle, setup.prepared)
     if rootfs.has_own_dev(spec):
-        rootfs.make_devices(root_fd, spec, bind="user" in spec.linux.namespaces)
+        rootfs.make_devices(root_fd, spec, setup.nodes, bind="user" in spec.linux.namespaces)
     os.close(paths.make_directories(root_fd, setup.process.directory, how=paths.ACROSS_MOUNTS))
     if setup.process.terminal:
         slave = tty.hand_over(root_fd, setup.process, setup.console, parent)
@@ -100,10 +100,10 @@ def _build(setup: Setup, parent: Channel) -> tuple[dict[str, object], int, int]:
         parent.send("hooks")
         parent.expect("go")
     hooks.run_all("createContainer", spec.hooks["createContainer"], state, setup.environment)
-    rootfs.finish(root_fd, spec, kernels, null)
+    rootfs.finish(root_fd, spec, kernels, late, null)
     for fd in (null, *kernels.values()):
         os.close(fd)
-    rootfs.enter(root_fd, pivot=setup.pivot)
+    rootfs.enter(root_fd, spec.linux.rootfs_propagation, pivot=setup.pivot)
     _check_command(setup.process)
     return state, root_fd, proc_fd
 

@@ -87,6 +87,14 @@ def perform(root_fd: int, mount: spec.Mount, bundle: str, label: str, prepared: 
         raise KernelError("mounting", f'{mount.type or "bind"} on "{mount.destination}"', error.errno or 0) from error
 
 
+def becomes_read_only(mount: spec.Mount) -> bool:
+    """Whether it is a tmpfs that nobody is to write to, but for what fills it before: that is made read-only last."""
+    if mount.type != "tmpfs" or mount.is_bind:
+        return False
+    options = mount_options.parse(mount.options)
+    return bool((options.attributes | options.recursive_attributes) & kernel.MOUNT_ATTR_RDONLY)
+
+
 def _mount_point(root_fd: int, mount: spec.Mount, *, directory: bool) -> int:
     """A descriptor of where `mount` goes, made if it is missing. Raises PtbError where it must not go."""
     if mount.type in ("proc", "sysfs"):
@@ -97,7 +105,7 @@ def _mount_point(root_fd: int, mount: spec.Mount, *, directory: bool) -> int:
             )
         except OSError as error:
             raise PtbError(
-                f'"{mount.destination}" must be an ordinary directory to mount {mount.type} on: '
+                f'{mount.type} on "{mount.destination}" must be mounted on ordinary directory: '
                 f"{os.strerror(error.errno or 0)}"
             ) from error
     else:
@@ -142,9 +150,10 @@ def _set_what_is_unlocked(fd: int, sets: int, clears: int, deep: int, destinatio
 def _new_file_system(root_fd: int, mount: spec.Mount, options: mount_options.MountOptions, label: str) -> int:
     kind = "cgroup2" if mount.type == "cgroup" else mount.type
     attributes = options.attributes | options.recursive_attributes
-    writable_first = options.copy_up and attributes & kernel.MOUNT_ATTR_RDONLY
+    if becomes_read_only(mount):
+        attributes &= ~kernel.MOUNT_ATTR_RDONLY
     try:
-        fd = _fsmount(kind, mount, options, label, attributes & ~(kernel.MOUNT_ATTR_RDONLY if writable_first else 0))
+        fd = _fsmount(kind, mount, options, label, attributes)
     except OSError as error:
         stand_in = {"sysfs": "/sys", "proc": "/proc", "cgroup2": "/sys/fs/cgroup", "mqueue": "/dev/mqueue"}.get(kind)
         if error.errno not in (_EPERM, _EBUSY, _EINVAL, _ENODEV) or stand_in is None:
@@ -160,8 +169,6 @@ def _new_file_system(root_fd: int, mount: spec.Mount, options: mount_options.Mou
         from rootless import tree_copy
 
         tree_copy.copy_contents(root_fd, mount.destination, fd)
-        if writable_first:
-            kernel.mount_setattr(fd, "", kernel.AT_EMPTY_PATH, attr_set=kernel.MOUNT_ATTR_RDONLY)
     return fd
 
 

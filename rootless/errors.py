@@ -27,6 +27,13 @@ class PtbError(Exception):
         self.hint = hint
 
 
+def warn(message: str) -> None:
+    """Tell on stderr of something that changes nothing."""
+    import posix
+
+    posix.write(2, f"ptb-runtime: warning: {message}\n".encode(errors="replace"))
+
+
 class UsageError(PtbError):
     """The command line is wrong."""
 

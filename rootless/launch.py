@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 
 from rootless import (
+    capabilities,
     channel,
     container_cgroup,
     ids,
@@ -21,7 +22,7 @@ from rootless import (
 from rootless import spec as spec_module
 from rootless import state as state_module
 from rootless import system as os
-from rootless.errors import HostUnfit, InvalidDocument, KernelError, NotFound, PtbError
+from rootless.errors import HostUnfit, InvalidDocument, KernelError, NotFound, PtbError, warn
 from rootless.ids import IdMaps
 from rootless.process import raise_hard_limits
 from rootless.record import record, replace
@@ -39,11 +40,15 @@ _LATER = ("cgroup", "time")
 """Namespaces that init makes itself: the first once it is in its cgroup, the second once its offsets are known."""
 
 _EPERM = 1
+_NS_GET_NSTYPE = 0xB703
 
 
 @record
 class Request:
-    """What `create` and `run` are asked for; paths are absolute, empty where not given; `config` may be relative to `bundle`."""
+    """What `create` and `run` are asked for; paths are absolute, empty where not given; `config` may be relative to `bundle`.
+
+    At `notify_socket` the container finds a directory with the socket it tells of its readiness, see sd_notify(3).
+    """
 
     root: str
     id: str
@@ -57,6 +62,7 @@ class Request:
     cgroup_disabled: bool = False
     reaper: bool = False
     keep_terminal: bool = False
+    notify_socket: str = ""
 
 
 @record
@@ -72,10 +78,10 @@ class Created:
 class Setup:
     """What init needs besides the configuration, opened before it was forked.
 
-    `prepared` holds bind mounts cloned with the caller's privileges, by index; `listener` is start.sock and `waiting`
-    the lock that tells created from running; `foreign` are descriptors of the parent's to close, its lock among them;
-    `console` is the socket for the terminal's master, or None to send it over the channel; `reaper` whether PID 1
-    stays as an init; `network` is a namespace for init to join, or -1.
+    `prepared` holds bind mounts cloned with the caller's privileges, by index, `nodes` devices, by path; `listener` is
+    start.sock and `waiting` the lock that tells created from running; `foreign` are descriptors of the parent's to
+    close, its lock among them; `console` is the socket for the terminal's master, or None to send it over the channel;
+    `reaper` whether PID 1 stays as an init; `network` is a namespace for init to join, or -1.
     """
 
     spec: Spec
@@ -83,6 +89,7 @@ class Setup:
     bundle: str
     rootfs: str
     prepared: dict[int, int]
+    nodes: dict[str, int]
     listener: _socket.socket
     waiting: int
     console: _socket.socket | None
@@ -98,17 +105,22 @@ def create(request: Request) -> Created:
     """Create a container. Raises PtbError, and then it does not exist."""
     path = request.config if request.config.startswith("/") else f"{request.bundle}/{request.config}"
     text, document = spec_module.load(path)
-    spec = _with_user_namespace(spec_module.read_spec(document))
+    spec = _without_vain_label(_with_user_namespace(spec_module.read_spec(document)))
     if spec.process is None:
         raise InvalidDocument(f"{path}: process is missing")
     process = _with_listened_descriptors(spec.process)
-    _check_security_modules(spec, process)
+    _check_security_modules(process)
+    capabilities.warn_of_unknown(process.capabilities)
     preserved = request.preserve_fds + int(os.environ.get("LISTEN_FDS", "0"))
     starting.check_terminal(process.terminal, request.console_socket, keeps=request.keep_terminal)
     directory = state_module.make(request.root, request.id)
     held = state_module.lock(directory)
     try:
         state_module.write(directory, "config.json", text)
+        if request.notify_socket:
+            from rootless import notify_mount
+
+            spec, process = notify_mount.add(spec, process, request, directory)
         return _create_in(request, spec, process, preserved, directory, held)
     except BaseException:
         state_module.forget(request.root, request.id)
@@ -118,13 +130,24 @@ def create(request: Request) -> Created:
         os.close(directory)
 
 
-def _check_security_modules(spec: Spec, process: Process) -> None:
+def _check_security_modules(process: Process) -> None:
     """Raises HostUnfit where a label or profile is asked for and this kernel has nobody to enforce it."""
     if process.apparmor_profile and not os.path.exists("/proc/self/attr/apparmor/exec"):
         raise HostUnfit(f'process.apparmorProfile: AppArmor profile "{process.apparmor_profile}": this kernel has none')
-    for field, label in (("process.selinuxLabel", process.selinux_label), ("linux.mountLabel", spec.linux.mount_label)):
-        if label and not os.path.isdir("/sys/fs/selinux"):
-            raise HostUnfit(f'{field}: SELinux label "{label}": this kernel has no SELinux')
+    if process.selinux_label and not _has_selinux():
+        raise HostUnfit(f'process.selinuxLabel: SELinux label "{process.selinux_label}": this kernel has no SELinux')
+
+
+def _has_selinux() -> bool:
+    return os.path.isdir("/sys/fs/selinux")
+
+
+def _without_vain_label(spec: Spec) -> Spec:
+    """Without linux.mountLabel where no kernel heeds labels of mounts, as runc and crun have it: nothing is kept out by one."""
+    if not spec.linux.mount_label or _has_selinux():
+        return spec
+    warn(f'linux.mountLabel: SELinux label "{spec.linux.mount_label}" is left out: this kernel has no SELinux')
+    return replace(spec, linux=replace(spec.linux, mount_label=""))
 
 
 def _with_listened_descriptors(process: Process) -> Process:
@@ -147,12 +170,18 @@ def _create_in(request: Request, spec: Spec, process: Process, preserved: int, d
     waiting = os.open("waiting", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=directory)
     fcntl.flock(waiting, fcntl.LOCK_EX)
     prepared = _prepare_sources(spec, request.bundle, new_user=new_user)
+    nodes: dict[str, int] = {}
+    if new_user and spec.linux.devices and os.geteuid() == 0:
+        from rootless import device_nodes
+
+        nodes = device_nodes.make(spec.linux.devices, _maps_of(spec), f"{request.root}/{request.id}")
     setup = Setup(
         spec=spec,
         process=process,
         bundle=request.bundle,
         rootfs=rootfs,
         prepared=prepared,
+        nodes=nodes,
         listener=listener,
         waiting=waiting,
         console=channel.connect_path(request.console_socket) if request.console_socket else None,
@@ -186,7 +215,8 @@ def _create_in(request: Request, spec: Spec, process: Process, preserved: int, d
         pid = _fork_init(spec, setup, here, there)
         there.close()
         listener.close()
-        os.close(waiting)
+        for fd in (waiting, *prepared.values(), *nodes.values()):
+            os.close(fd)
         started = processes.start_time(pid)
         if started is None:
             here.expect("ready")
@@ -292,7 +322,7 @@ def run_and_warn(name: str, spec: Spec, document: dict[str, object]) -> None:
         try:
             hooks.run_all(name, (hook,), document, dict(os.environ))
         except PtbError as error:
-            os.write(2, f"ptb-runtime: warning: {error.message}\n".encode(errors="replace"))
+            warn(error.message)
 
 
 def _prepare_sources(spec: Spec, bundle: str, *, new_user: bool) -> dict[int, int]:
@@ -354,6 +384,7 @@ def _fork_init(spec: Spec, setup: Setup, here: Channel, there: Channel) -> int:
         elif path:
             try:
                 joined[kind] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                _check_kind(joined[kind], kind, path)
             except OSError as error:
                 raise KernelError("joining", f'{kind} namespace "{path}"', error.errno or 0) from error
     if not joined or (joined.keys() == {"network"} and "user" not in namespaces):
@@ -384,6 +415,16 @@ def _fork_init(spec: Spec, setup: Setup, here: Channel, there: Channel) -> int:
         os.close(fd)
     os.waitpid(first, 0)
     return int(here.expect("forked"))
+
+
+def _check_kind(fd: int, kind: str, path: str) -> None:
+    """Raises InvalidDocument unless `fd` is a namespace of that kind (ioctl_nsfs(2))."""
+    try:
+        found = fcntl.ioctl(fd, _NS_GET_NSTYPE)
+    except OSError:
+        found = 0
+    if found != starting.CLONE_FLAGS[kind]:
+        raise InvalidDocument(f'linux.namespaces: "{path}" is not a {kind} namespace')
 
 
 def _clone(flags: int, setup: Setup, here: Channel, there: Channel) -> int:

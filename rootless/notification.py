@@ -50,6 +50,25 @@ def listen(directory: str) -> _socket.socket:
     return made
 
 
+def await_ready(listener: _socket.socket, process: int) -> None:
+    """Wait until a container's process says that it is ready, and tell whoever started us; or until `process`, a pidfd, ends."""
+    import select
+
+    poll = select.poll()
+    for fd in (listener.fileno(), process):
+        poll.register(fd, select.POLLIN)
+    ended = False
+    while True:
+        try:
+            if b"READY=1" in listener.recv(_LARGEST).split(b"\n"):
+                send("READY=1")
+                return
+        except BlockingIOError:
+            if ended:
+                return
+            ended = process in dict(poll.poll())
+
+
 def relay(listener: _socket.socket) -> None:
     """Pass on what the container said, with the monitor in the place of a process that only the container knows."""
     while True:

@@ -73,7 +73,7 @@ def become(process: Process, around: Around, state: dict[str, object], before_ex
     environment.setdefault("HOME", _home_of(root, process.user.uid))
     os.close(root)
     _hide_descriptors(around.preserved)
-    wanted = {name: capabilities.mask(names, f"capabilities.{name}") for name, names in process.capabilities.items()}
+    wanted = {name: capabilities.mask(names) for name, names in process.capabilities.items()}
     try:
         capabilities.drop_bounding(wanted["bounding"], around.last_capability)
         kernel.prctl(kernel.PR_SET_KEEPCAPS, 1)
@@ -299,7 +299,7 @@ def _load(filter_: Filter, state: dict[str, object]) -> None:
     message = b""
     if filter_.agent is not None:
         content = {
-            "ociVersion": state["ociVersion"],
+            "ociVersion": "0.2.0",  # of this document: the specification's example and crun
             "fds": ["seccompFd"],
             "pid": state["pid"],
             "metadata": filter_.metadata,

@@ -9,13 +9,13 @@ from __future__ import annotations
 from rootless import container_mounts, kernel, paths
 from rootless import system as os
 from rootless.errors import KernelError, PtbError
-from rootless.spec import Device
+from rootless.spec import DEVICE_KINDS, Device
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.spec import Spec
 
-_EEXIST, _EPERM = 17, 1
+_EEXIST, _EPERM, _EINVAL, _ENOENT = 17, 1, 22, 2
 
 DEFAULT_DEVICES = tuple(
     Device("c", f"/dev/{name}", major, minor, 0o666, 0, 0)
@@ -71,32 +71,46 @@ def attach_root(spec: Spec, point: int) -> int:
 
 def _make_mount_private(fd: int) -> None:
     """Make the mount that holds `fd` private, since pivot_root(2) refuses a new root whose parent is shared."""
-    with open(f"/proc/self/fdinfo/{fd}", encoding="utf-8") as stream:
-        identity = next(line.split()[1] for line in stream if line.startswith("mnt_id:"))
+    identity = _mount_id(fd)
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
         for line in stream:
             fields = line.split()
             if fields[0] == identity:
-                path = fields[4].encode("utf-8", "surrogateescape").decode("unicode_escape")
-                kernel.mount("", path, None, kernel.MS_PRIVATE)
+                kernel.mount("", _mount_point_of(fields), None, kernel.MS_PRIVATE)
 
 
-def mount_all(root_fd: int, spec: Spec, bundle: str, prepared: dict[int, int]) -> dict[str, int]:
+def _mount_id(fd: int) -> str:
+    """The id of the mount that holds `fd`, as mountinfo has it (proc_pid_mountinfo(5))."""
+    with open(f"/proc/self/fdinfo/{fd}", encoding="utf-8") as stream:
+        return next(line.split()[1] for line in stream if line.startswith("mnt_id:"))
+
+
+def _mount_point_of(fields: list[str]) -> str:
+    """The mount point in a line of mountinfo, where blanks, tabs, line ends and backslashes are octal."""
+    parts = fields[4].split("\\")
+    return parts[0] + "".join(chr(int(part[:3], 8)) + part[3:] for part in parts[1:])
+
+
+def mount_all(root_fd: int, spec: Spec, bundle: str, prepared: dict[int, int]) -> tuple[dict[str, int], list[int]]:
     """Perform the configured mounts in order; `prepared` holds sources cloned beforehand, by index. Raises PtbError.
 
     Returns descriptors of the kernel's own file systems by where they are: what is to be hidden in them is found from
-    there, since in a root file system that others share a link may be in their mount point's place by then.
+    there, since in a root file system that others share a link may be in their mount point's place by then. And those
+    of each tmpfs that is to be read-only, once all that goes into it, devices too, is there.
     """
     kernels: dict[str, int] = {}
+    late: list[int] = []
     for index, mount in enumerate(spec.mounts):
         fd = container_mounts.perform(root_fd, mount, bundle, spec.linux.mount_label, prepared.get(index, -1))
         place = paths.normalize(mount.destination)
         kernels = {path: kept for path, kept in kernels.items() if not _lies_in(path, place)}
         if mount.type in ("proc", "sysfs"):
             kernels[place] = fd
+        elif container_mounts.becomes_read_only(mount):
+            late.append(fd)
         else:
             os.close(fd)
-    return kernels
+    return kernels, late
 
 
 def _lies_in(path: str, directory: str) -> bool:
@@ -111,16 +125,16 @@ def has_own_dev(spec: Spec) -> bool:
     return True
 
 
-def make_devices(root_fd: int, spec: Spec, *, bind: bool) -> None:
+def make_devices(root_fd: int, spec: Spec, nodes: dict[str, int], *, bind: bool) -> None:
     """Make the default and the configured devices and the links of /dev.
 
-    With `bind` (in a user namespace, where mknod(2) is refused) the host's devices are mounted instead. Raises
-    KernelError naming the device.
+    With `bind` (in a user namespace, where mknod(2) is refused) those in `nodes`, made by `device_nodes`, or else the
+    host's devices are mounted instead. Raises KernelError naming the device.
     """
     wanted = {device.path: device for device in (*DEFAULT_DEVICES, *spec.linux.devices)}
     for device in wanted.values():
         try:
-            _make_device(root_fd, device, bind=bind)
+            _make_device(root_fd, device, nodes.get(device.path, -1), bind=bind)
         except OSError as error:
             raise KernelError("making", f'device "{device.path}"', error.errno or 0) from error
     directory = paths.make_directories(root_fd, "/dev", how=paths.ACROSS_MOUNTS)
@@ -153,10 +167,10 @@ def _replace_by_link(directory: int, name: str, target: str) -> None:
     _link(directory, name, target)
 
 
-def _make_device(root_fd: int, device: Device, *, bind: bool) -> None:
+def _make_device(root_fd: int, device: Device, source: int, *, bind: bool) -> None:
     parent, _slash, name = device.path.rpartition("/")
     number = os.makedev(device.major, device.minor)
-    kind = {"c": 0o020000, "u": 0o020000, "b": 0o060000, "p": 0o010000}[device.type]
+    kind = DEVICE_KINDS[device.type]
     directory = paths.make_directories(root_fd, parent or "/", how=paths.ACROSS_MOUNTS)
     try:
         if not bind or device.type == "p":
@@ -172,10 +186,11 @@ def _make_device(root_fd: int, device: Device, *, bind: bool) -> None:
                 return
     finally:
         os.close(directory)
-    source = kernel.open_tree(-100, device.path, kernel.OPEN_TREE_CLONE)
-    status = os.fstat(source)
-    if status.st_mode & 0o170000 != kind or status.st_rdev != number:
-        raise PtbError(f'device "{device.path}" of the host is not {device.type} {device.major}:{device.minor}')
+    if source < 0:
+        source = kernel.open_tree(-100, device.path, kernel.OPEN_TREE_CLONE)
+        status = os.fstat(source)
+        if status.st_mode & 0o170000 != kind or status.st_rdev != number:
+            raise PtbError(f'device "{device.path}" of the host is not {device.type} {device.major}:{device.minor}')
     point = paths.make_mount_point(root_fd, device.path, directory=False, how=paths.ACROSS_MOUNTS)
     kernel.move_mount(source, point)
     os.close(point)
@@ -206,37 +221,69 @@ def attach_console(root_fd: int, slave: int) -> None:
         os.close(directory)
 
 
-def enter(root_fd: int, *, pivot: bool) -> None:
+def enter(root_fd: int, propagation: str, *, pivot: bool) -> None:
     """Make `root_fd` the root of this mount namespace; without `pivot` by MS_MOVE and chroot, for a ramdisk's root.
 
-    Raises KernelError.
+    Then give it the propagation that linux.rootfsPropagation asks for, since what is shared cannot be pivoted to, nor
+    what is unbindable be copied from before. Raises KernelError.
     """
     try:
+        old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        if not pivot:
+            _hide_kernel_file_systems(root_fd)
         os.fchdir(root_fd)
         if pivot:
             kernel.pivot_root(".", ".")
+            os.fchdir(old)  # the host must not lose what is unmounted here
             kernel.mount("", ".", None, kernel.MS_SLAVE | kernel.MS_REC)
             kernel.umount2(".", kernel.MNT_DETACH)
         else:
             kernel.mount(".", "/", None, kernel.MS_MOVE)
             os.chroot(".")
         os.chdir("/")
+        os.close(old)
+        if propagation:
+            deep = kernel.AT_RECURSIVE if propagation.startswith("r") else 0
+            flag = _PROPAGATION[propagation if propagation in _PROPAGATION else propagation[1:]]
+            kernel.mount_setattr(root_fd, "", kernel.AT_EMPTY_PATH | deep, propagation=flag)
     except OSError as error:
         raise KernelError("pivoting to", "the root file system", error.errno or 0) from error
 
 
-def finish(root_fd: int, spec: Spec, kernels: dict[str, int], null: int) -> None:
-    """Set the root's propagation, then what is read-only and what is hidden. Raises KernelError naming the path.
+def _hide_kernel_file_systems(root_fd: int) -> None:
+    """Unmount or cover each procfs and sysfs outside of the new root, which stay mounted where nothing is pivoted.
 
-    `kernels` is what `mount_all` returned.
+    One that is wholly visible would let the container mount another, without its masks (mount_namespaces(7)).
     """
-    wanted = spec.linux.rootfs_propagation
-    if wanted:
-        deep = kernel.AT_RECURSIVE if wanted.startswith("r") else 0
-        flag = _PROPAGATION[wanted if wanted in _PROPAGATION else wanted[1:]]
-        kernel.mount_setattr(root_fd, "", kernel.AT_EMPTY_PATH | deep, propagation=flag)
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
+        lines = [line.split() for line in stream]
+    identity = _mount_id(root_fd)
+    places = {fields[0]: _mount_point_of(fields) for fields in lines}
+    kernel.mount("", "/", None, kernel.MS_PRIVATE | kernel.MS_REC)
+    for fields in reversed(lines):
+        kind, place = fields[fields.index("-") + 1], places[fields[0]]
+        if kind not in ("proc", "sysfs") or _lies_in(place, places[identity]):
+            continue
+        try:
+            kernel.umount2(place, kernel.MNT_DETACH)
+        except OSError as error:
+            if error.errno == _ENOENT:
+                continue
+            if error.errno not in (_EINVAL, _EPERM):
+                raise
+            kernel.mount("tmpfs", place, "tmpfs", 0, "size=0,nr_inodes=1")  # locked by who made it
+
+
+def finish(root_fd: int, spec: Spec, kernels: dict[str, int], late: list[int], null: int) -> None:
+    """Set what is read-only, then what is hidden. Raises KernelError naming the path.
+
+    `kernels` and `late` are what `mount_all` returned.
+    """
     path = "/"
     try:
+        for fd in late:
+            kernel.mount_setattr(fd, "", kernel.AT_EMPTY_PATH, attr_set=kernel.MOUNT_ATTR_RDONLY)
+            os.close(fd)
         if spec.root_readonly:
             kernel.mount_setattr(root_fd, "", kernel.AT_EMPTY_PATH, attr_set=kernel.MOUNT_ATTR_RDONLY)
         for path in spec.linux.readonly_paths:

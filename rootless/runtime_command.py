@@ -57,7 +57,13 @@ def _request(settings: Values, values: Values, identity: str, *, keep_terminal: 
         cgroup_disabled=settings["cgroup-disabled"],
         reaper=bool(values.get("init")),
         keep_terminal=keep_terminal,
+        notify_socket=_notify_socket(),
     )
+
+
+def _notify_socket() -> str:
+    place = os.environ.get("NOTIFY_SOCKET", "")
+    return place if place.startswith("/") else ""
 
 
 def create(settings: Values, values: Values, operands: list[str]) -> int:
@@ -78,7 +84,7 @@ def run(settings: Values, values: Values, operands: list[str]) -> int:
     created = launch.create(_request(settings, values, identity, keep_terminal=keeps))
     signals = None if detach else terminal_relay.catch_signals()
     try:
-        runtime.start(root, identity, created.spec)
+        _start(root, identity, created.spec, wait=detach)
     except BaseException:
         runtime.delete(root, identity, force=True)
         raise
@@ -92,10 +98,28 @@ def run(settings: Values, values: Values, operands: list[str]) -> int:
 
 def start(settings: Values, _values: Values, operands: list[str]) -> int:
     """`start`."""
+    _start(settings["root"], operands[0], None, wait=True)
+    return 0
+
+
+def _start(root: str, identity: str, spec: Spec | None, *, wait: bool) -> None:
+    """Start the container; where its readiness is awaited return once it is ready, or without `wait` leave that to a fork."""
     from rootless import runtime
 
-    runtime.start(settings["root"], operands[0])
-    return 0
+    awaited = None
+    if _notify_socket():
+        from rootless import notification, notify_mount
+
+        awaited = notify_mount.listen(root, identity)
+    runtime.start(root, identity, spec)
+    if awaited is not None:
+        if wait:
+            notification.await_ready(*awaited)
+        elif os.fork() == 0:
+            try:
+                notification.await_ready(*awaited)
+            finally:
+                os._exit(0)
 
 
 def state(settings: Values, _values: Values, operands: list[str]) -> int:
@@ -121,20 +145,33 @@ def delete(settings: Values, values: Values, operands: list[str]) -> int:
     """`delete`."""
     from rootless import runtime
 
-    for identity in operands:
+    identities = _matching(settings["root"], operands) if values.get("regex") else operands
+    for identity in identities:
         runtime.delete(settings["root"], identity, force=bool(values.get("force")))
     return 0
 
 
+def _matching(root: str, expressions: list[str]) -> list[str]:
+    """The ids in which any of the regular expressions is found. Raises UsageError."""
+    import re
+
+    try:
+        pattern = re.compile("|".join(f"(?:{expression})" for expression in expressions))
+    except re.error as error:
+        raise UsageError(f"delete: {' '.join(expressions)!r} is no regular expression: {error}") from None
+    return [name for name in state_module.identities(root) if pattern.search(name)]
+
+
 def exec_(settings: Values, values: Values, operands: list[str]) -> int:
     """`exec`."""
-    from rootless import container_exec, terminal_relay
+    from rootless import capabilities, container_exec, terminal_relay
 
     identity, command = operands[0], operands[1:]
     detach = bool(values.get("detach"))
     processes.check_preserved(values.get("preserve-fds", 0))
     spec = state_module.configuration(settings["root"], identity)
     process = _exec_process(spec, values, command)
+    capabilities.warn_of_unknown(process.capabilities)
     console_socket = _absolute(values.get("console-socket", ""))
     request = container_exec.ExecRequest(
         root=settings["root"],
@@ -179,8 +216,7 @@ def _exec_process(spec: Spec, values: Values, command: list[str]) -> Process:
         for kind in ("bounding", "effective", "permitted"):
             sets[kind] = tuple(dict.fromkeys((*sets[kind], *added)))
         changes["capabilities"] = sets
-    if "no-new-privs" in values:
-        changes["no_new_privileges"] = values["no-new-privs"]
+    changes["no_new_privileges"] = bool(values.get("no-new-privs"))  # whatever the container's own has, as in crun
     if values.get("process-label"):
         changes["selinux_label"] = values["process-label"]
     if values.get("apparmor"):
@@ -216,7 +252,7 @@ def list_(settings: Values, values: Values, _operands: list[str]) -> int:
     elif _format(values) == "json":
         import json
 
-        _say(json.dumps(found))
+        _say(json.dumps(found, separators=(",", ":")))
     else:
         _say(container_report.table(found))
     return 0
@@ -237,7 +273,7 @@ def ps(settings: Values, values: Values, operands: list[str]) -> int:
     if _format(values) == "json":
         import json
 
-        _say(json.dumps(pids))
+        _say(json.dumps(pids, separators=(",", ":")))
     else:
         _say(container_report.processes_table(pids, operands[1:]))
     return 0

@@ -101,7 +101,10 @@ COMMANDS = (
         1,
         99,
         "delete containers that have ended",
-        (Option("force", "flag", "also one that runs, and no error if there is none", ("f",)),),
+        (
+            Option("force", "flag", "also one that runs, and no error if there is none", ("f",)),
+            Option("regex", "flag", "take the operands as regular expressions that ids are searched for", ("r",)),
+        ),
     ),
     Command(
         "exec",
@@ -121,7 +124,7 @@ COMMANDS = (
             _PID_FILE,
             Option("process-label", "text", "SELinux label"),
             Option("apparmor", "text", "AppArmor profile"),
-            Option("no-new-privs", "flag", "let nothing give it more privileges"),
+            Option("no-new-privs", "flag", "let nothing give it more privileges, whatever the container's own has"),
             Option("cap", "list", "capability to add", ("c",)),
             _PRESERVE,
             Option("cgroup", "text", "cgroup below the container's own"),

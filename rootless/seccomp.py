@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Condition = tuple[int, str, int, int]
     Rule = tuple[int, tuple[Condition, ...]]
 
-COMPILER_VERSION = 1
+COMPILER_VERSION = 2
 """Part of the key under which programs are cached: raise it when the same profile compiles to something else."""
 
 _LITTLE_64, _LITTLE, _64 = 0xC0000000, 0x40000000, 0x80000000
@@ -81,6 +81,8 @@ ACTIONS = {
 
 OPERATORS = tuple(f"SCMP_CMP_{name}" for name in ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"))
 _X32_BIT = 0x40000000
+_ENOSYS = ACTIONS["SCMP_ACT_ERRNO"] | 38
+_DENIES_NOTHING = tuple(ACTIONS[f"SCMP_ACT_{name}"] for name in ("ALLOW", "LOG", "TRACE"))
 _BAD_ARCHITECTURE = 0
 """Kill: what libseccomp does to a call of an architecture that the profile does not name."""
 
@@ -128,26 +130,36 @@ def compile_profile(profile: dict[str, Any], machine: str) -> bytes:
     """
     default = _action(profile, "defaultAction", "defaultErrnoRet", "linux.seccomp.")
     rules = _rules(profile, default)
+    known = set() if default & 0xFFFF0000 in _DENIES_NOTHING else _named(profile)
     names = [native(machine)]
     for index, name in enumerate(profile.get("architectures") or ()):
         if name not in _ARCHITECTURES:
             raise InvalidDocument(f'linux.seccomp.architectures[{index}]: "{name}" is not an architecture')
         if name not in names:
             names.append(name)
-    return b"".join(struct.pack("=HBBI", *instruction) for instruction in _program(names, rules, default))
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in _program(names, rules, default, known))
 
 
-def _program(names: list[str], rules: list[tuple[str, Rule]], default: int) -> list[Instruction]:
+def _named(profile: dict[str, Any]) -> set[str]:
+    """The calls that a profile was written with in mind.
+
+    Of a call newer than all of these it cannot have meant to say anything, so that does not exist (ENOSYS), whatever the
+    default: a libc tries new calls first, and falls back for no other error. As in runc; a tracer decides itself.
+    """
+    return {name for entry in profile.get("syscalls") or () for name in entry["names"]}
+
+
+def _program(names: list[str], rules: list[tuple[str, Rule]], default: int, known: set[str]) -> list[Instruction]:
     tables = _read_tables({_ARCHITECTURES[name][0] for name in names})
     sections: dict[int, list[Instruction]] = {}
     for name in names:
         _column, audit, _wide = _ARCHITECTURES[name]
         if name == "SCMP_ARCH_X32":
             continue
-        body = _section(name, tables, rules, default)
+        body = _section(name, tables, rules, default, known)
         if name == "SCMP_ARCH_X86_64":
             if "SCMP_ARCH_X32" in names:
-                other = _section("SCMP_ARCH_X32", tables, rules, default)
+                other = _section("SCMP_ARCH_X32", tables, rules, default, known)
                 body = [*_jump_over(_JGE, _X32_BIT, len(body)), *body, *other]
             else:
                 # -1 is what a tracer sets to skip a call, and no call of another architecture.
@@ -179,7 +191,7 @@ def _read_tables(columns: set[str]) -> dict[str, dict[str, int]]:
 
 
 def _section(
-    name: str, tables: dict[str, dict[str, int]], rules: list[tuple[str, Rule]], default: int
+    name: str, tables: dict[str, dict[str, int]], rules: list[tuple[str, Rule]], default: int, known: set[str]
 ) -> list[Instruction]:
     """The search over one architecture's numbers; the accumulator holds the call's number."""
     column, _audit, wide = _ARCHITECTURES[name]
@@ -201,6 +213,9 @@ def _section(
         if not fates or fates[-1][1] != fate:
             fates.append((number, fate))
         fates.append((number + 1, ((default, ()),)))
+    newest = max((table[call] + offset for call in known if call in table), default=None)
+    if newest is not None:
+        fates.append((newest + 1, ((_ENOSYS, ()),)))
     return _search(_merged(fates), wide=wide, big_endian=not _ARCHITECTURES[name][1] & _LITTLE)
 
 

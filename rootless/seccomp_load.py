@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_VERSION = 1
+_VERSION = 2
 """seccomp.COMPILER_VERSION, repeated so that a hit need not import the compiler; a test holds them together."""
 
 
@@ -31,7 +31,8 @@ def filter_flags(profile: dict[str, Any]) -> int:
         if name not in FLAGS:
             raise InvalidDocument(f'linux.seccomp.flags[{index}]: "{name}" is not one of {", ".join(FLAGS)}')
         bits |= FLAGS[name]
-    if any(rule.get("action") == "SCMP_ACT_NOTIFY" for rule in profile.get("syscalls") or ()):
+    notifies = any(rule.get("action") == "SCMP_ACT_NOTIFY" for rule in profile.get("syscalls") or ())
+    if notifies or profile.get("listenerPath"):
         bits |= NEW_LISTENER
     if profile.get("defaultAction") == "SCMP_ACT_NOTIFY":
         raise InvalidDocument("linux.seccomp.defaultAction: SCMP_ACT_NOTIFY would wait for an answer to every call")

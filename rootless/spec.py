@@ -6,7 +6,6 @@ it demands. `resources` and `seccomp` stay documents: `cgroup_limits` and `secco
 
 from __future__ import annotations
 
-from rootless import capabilities as capability_table
 from rootless.errors import InvalidDocument, NotFound
 from rootless.ids import IdRange
 from rootless.record import record
@@ -301,10 +300,7 @@ def read_process(document: dict[str, Any], where: str = "process.") -> Process:
 
 def _capabilities(document: dict[str, Any], where: str) -> dict[str, tuple[str, ...]]:
     found = _get(document, "capabilities", dict, {}, where)
-    sets = {name: _strings(found, name, f"{where}capabilities.") for name in CAPABILITY_SETS}
-    for name, members in sets.items():
-        capability_table.mask(members, f"{where}capabilities.{name}")
-    return sets
+    return {name: _strings(found, name, f"{where}capabilities.") for name in CAPABILITY_SETS}
 
 
 def _rlimits(document: dict[str, Any], where: str) -> tuple[Rlimit, ...]:
@@ -385,21 +381,22 @@ def _hooks(document: dict[str, Any]) -> dict[str, tuple[Hook, ...]]:
     return hooks
 
 
-_DEVICE_TYPES = ("b", "c", "u", "p")
+DEVICE_KINDS = {"c": 0o020000, "u": 0o020000, "b": 0o060000, "p": 0o010000}
+"""The types of config-linux.md, Devices, as mode bits (inode(7))."""
 
 
 def _devices(linux: dict[str, Any]) -> tuple[Device, ...]:
     devices = []
     for place, found in _objects(linux, "devices", "linux."):
-        kind = _choice(_need(found, "type", str, place), _DEVICE_TYPES, f"{place}type")
+        kind = _choice(_need(found, "type", str, place), DEVICE_KINDS, f"{place}type")
         path = _need(found, "path", str, place)
-        if not path.startswith("/"):
+        if not path.startswith("/") or not path.strip("/"):
             raise InvalidDocument(f'{place}path must be absolute, not "{path}"')
         need = _need if kind != "p" else lambda document, key, type_, where: _get(document, key, type_, 0, where)
         devices.append(
             Device(
                 kind,
-                path,
+                path.rstrip("/"),
                 need(found, "major", int, place),
                 need(found, "minor", int, place),
                 _get(found, "fileMode", int, 0o666, place) & 0o7777,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from rootless import capabilities, channel, kernel
 from rootless import system as os
-from rootless.errors import InvalidDocument, KernelError, UsageError
+from rootless.errors import InvalidDocument, KernelError, PtbError, UsageError
 from rootless.process import Around, Filter
 
 TYPE_CHECKING = False
@@ -60,7 +60,12 @@ def _compile_filter(spec: Spec) -> Filter | None:
         path = profile.get("listenerPath") or ""
         if not path:
             raise InvalidDocument("linux.seccomp.listenerPath is missing: SCMP_ACT_NOTIFY needs someone to notify")
-        agent = channel.connect_path(path)
+        try:
+            agent = channel.connect_path(path)
+        except PtbError as error:
+            raise PtbError(
+                f"linux.seccomp.listenerPath: failed to connect with seccomp agent: {error.message}"
+            ) from error
     return Filter(program, flags, agent, profile.get("listenerMetadata") or "")
 
 

@@ -57,10 +57,10 @@ def default_root() -> str:
 
 def check_id(identity: str) -> None:
     """Raises InvalidDocument unless `identity` may name a container: letters, digits and _ + - . as in runc."""
-    allowed = identity.replace("_", "").replace("+", "").replace("-", "").replace(".", "")
-    if not identity or identity in (".", "..") or len(identity) > 1024 or (allowed and not allowed.isalnum()):
-        raise InvalidDocument(f'"{identity}" is not a container id')
-    if not identity.isascii():
+    for character in identity:
+        if not (character.isascii() and character.isalnum()) and character not in "_+-.":
+            raise InvalidDocument(f'"{identity}" is not a container id: invalid character `{character}` in the ID')
+    if identity in ("", ".", "..") or len(identity) > 1024:
         raise InvalidDocument(f'"{identity}" is not a container id')
 
 

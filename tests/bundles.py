@@ -81,6 +81,8 @@ def make(path: Path) -> Bundle:
         (path / "rootfs" / directory).mkdir()
     spec = default_spec.document(rootless=True)
     spec["process"]["terminal"] = False
+    held = sorted(capabilities.DEFAULT)
+    spec["process"]["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), held)
     return Bundle(path, spec)
 
 

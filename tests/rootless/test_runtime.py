@@ -169,7 +169,6 @@ def test_mounts_and_their_options(runtime, bundle, tmp_path):
             lambda spec: spec["linux"].update(resources={"memory": {"limit": 1 << 20}}),
             "linux.resources.memory.limit needs",
         ),
-        (lambda spec: spec["process"]["capabilities"].update(bounding=["CAP_X"]), '"CAP_X" is no capability'),
         (lambda spec: spec["linux"]["namespaces"].append({"type": "pid"}), '"pid" is there twice'),
         (lambda spec: spec["process"].update(apparmorProfile="x"), 'AppArmor profile "x"'),
         (lambda spec: spec["root"].update(path="absent"), "is not a directory"),

@@ -54,7 +54,7 @@ def test_proc_as_a_symlink_is_refused(runtime, bundle):
     (bundle.rootfs / "proc").symlink_to("data")
     result = runtime.run(bundle.command("true"))
     assert result.returncode == 1
-    assert '"/proc" must be an ordinary directory' in result.stderr
+    assert 'proc on "/proc" must be mounted on ordinary directory' in result.stderr
     assert list((bundle.rootfs / "data").iterdir()) == []
 
 

@@ -36,6 +36,16 @@ def numbers(architecture: str) -> list[int]:
     return [number + offset for number in sorted(known | around) if number >= 0]
 
 
+def is_unheard_of(profile: dict, architecture: str, number: int) -> bool:
+    """Whether the call is newer than any that a profile which denies by default names: there libseccomp differs."""
+    if profile["defaultAction"] in ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE"):
+        return False
+    column = seccomp._ARCHITECTURES[architecture][0]
+    named = {name for entry in profile["syscalls"] for name in entry["names"]}
+    known = [TABLES[column][name] for name in named if name in TABLES[column]]
+    return bool(known) and number - (0x40000000 if column == "x32" else 0) > max(known)
+
+
 def assert_same(profile: dict, architectures: list[str], arguments: list[tuple[int, ...]]) -> None:
     ours, theirs = seccomp.compile_profile(profile, "x86_64"), libseccomp.compile_profile(profile)
     assert len(ours) <= 4096 * 8
@@ -44,7 +54,8 @@ def assert_same(profile: dict, architectures: list[str], arguments: list[tuple[i
         for number in numbers(architecture):
             for values in arguments:
                 got = bpf.verdict(ours, number, audit, values)
-                wanted = bpf.verdict(theirs, number, audit, values)
+                wanted = ENOSYS if is_unheard_of(profile, architecture, number) else None
+                wanted = wanted or bpf.verdict(theirs, number, audit, values)
                 assert got == wanted, (architecture, number, values, hex(got), hex(wanted))
 
 
