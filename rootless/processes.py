@@ -85,6 +85,29 @@ def check_preserved(count: int) -> None:
             raise UsageError(f"--preserve-fds {count}: descriptor {fd} is not open") from None
 
 
+def open_or_filled(count: int) -> int:
+    """How many descriptors from 3 on to pass on of at most `count`: as far as the last that is open.
+
+    Those missing before that are made /dev/null, so that nothing of ours can be taken for one.
+    """
+    present = []
+    for fd in range(3, 3 + count):
+        try:
+            os.fstat(fd)
+            present.append(fd)
+        except OSError:
+            continue
+    last = present[-1] if present else 2
+    if last - 2 != len(present):
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        for fd in range(3, last):
+            if fd not in present and fd != null:
+                os.dup2(null, fd)
+        if null > last:
+            os.close(null)
+    return last - 2
+
+
 def close_all_but(kept: tuple[int, ...]) -> None:
     """Close every descriptor from 3 on that is not among `kept`."""
     from rootless import kernel

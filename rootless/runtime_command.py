@@ -43,7 +43,6 @@ def _real_directory(path: str) -> str:
 def _request(settings: Values, values: Values, identity: str, *, keep_terminal: bool) -> Request:
     from rootless import launch
 
-    processes.check_preserved(values.get("preserve-fds", 0))
     return launch.Request(
         root=settings["root"],
         id=identity,
@@ -51,7 +50,7 @@ def _request(settings: Values, values: Values, identity: str, *, keep_terminal: 
         config=values.get("config") or "config.json",
         console_socket=_absolute(values.get("console-socket", "")),
         pid_file=_absolute(values.get("pid-file", "")),
-        preserve_fds=values.get("preserve-fds", 0),
+        preserve_fds=processes.open_or_filled(values.get("preserve-fds", 0)),
         pivot=not values.get("no-pivot"),
         systemd_cgroup=settings["systemd"],
         cgroup_disabled=settings["cgroup-disabled"],
@@ -168,7 +167,6 @@ def exec_(settings: Values, values: Values, operands: list[str]) -> int:
 
     identity, command = operands[0], operands[1:]
     detach = bool(values.get("detach"))
-    processes.check_preserved(values.get("preserve-fds", 0))
     spec = state_module.configuration(settings["root"], identity)
     process = _exec_process(spec, values, command)
     capabilities.warn_of_unknown(process.capabilities)
@@ -180,7 +178,7 @@ def exec_(settings: Values, values: Values, operands: list[str]) -> int:
         process=process,
         console_socket=console_socket,
         pid_file=_absolute(values.get("pid-file", "")),
-        preserve_fds=values.get("preserve-fds", 0),
+        preserve_fds=processes.open_or_filled(values.get("preserve-fds", 0)),
         ignore_paused=bool(values.get("ignore-paused")),
         keep_terminal=not detach and not console_socket,
         cgroup=values.get("cgroup", ""),

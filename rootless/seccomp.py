@@ -213,9 +213,9 @@ def _section(
         if not fates or fates[-1][1] != fate:
             fates.append((number, fate))
         fates.append((number + 1, ((default, ()),)))
-    newest = max((table[call] + offset for call in known if call in table), default=None)
-    if newest is not None:
-        fates.append((newest + 1, ((_ENOSYS, ()),)))
+    heard_of = [table[call] + offset for call in known if call in table]
+    if heard_of:
+        fates.append((max(*heard_of, *by_number, 0) + 1, ((_ENOSYS, ()),)))
     return _search(_merged(fates), wide=wide, big_endian=not _ARCHITECTURES[name][1] & _LITTLE)
 
 

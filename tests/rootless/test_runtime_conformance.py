@@ -154,6 +154,21 @@ def test_unheard_of_keys_and_controllers_are_named(runtime, bundle):
     assert "the specified key has not the form CONTROLLER.VALUE `NOT-A-KEY`" in said
 
 
+def test_as_many_descriptors_as_there_are_are_preserved(runtime, bundle):
+    """crun takes more than are open; what is missing before the last is nothing of the runtime's."""
+    reading, writing = os.pipe()
+    for fd in (3, 6):
+        os.dup2(writing, fd)
+    script = "echo through >&6; for fd in 4 5 7 8; do readlink /proc/self/fd/$fd || echo none; done"
+    for verb in (("run", "--preserve-fds", "50", "one"), ("run", "--detach", "two")):
+        bundle.shell(script if verb[-1] == "one" else "sleep 1000")
+        done = runtime(*verb, bundle=bundle, check=True, pass_fds=(3, 6))
+        assert verb[-1] == "two" or done.stdout == "/dev/null\n/dev/null\nnone\nnone\n"
+    done = runtime("exec", "--preserve-fds", "50", "two", "/bin/sh", "-c", script, check=True, pass_fds=(3, 6))
+    assert done.stdout == "/dev/null\n/dev/null\nnone\nnone\n"
+    assert os.read(reading, 100) == b"through\n" * 2
+
+
 SAY_READY = """
 import os, socket
 made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

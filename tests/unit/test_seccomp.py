@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rootless import capabilities, hashing, seccomp, seccomp_default, seccomp_load
@@ -42,6 +42,8 @@ def is_unheard_of(profile: dict, architecture: str, number: int) -> bool:
         return False
     column = seccomp._ARCHITECTURES[architecture][0]
     named = {name for entry in profile["syscalls"] for name in entry["names"]}
+    if column in seccomp._HAVE_MULTIPLEX:
+        named |= {seccomp._MULTIPLEXED[name][0] for name in named if name in seccomp._MULTIPLEXED}
     known = [TABLES[column][name] for name in named if name in TABLES[column]]
     return bool(known) and number - (0x40000000 if column == "x32" else 0) > max(known)
 
@@ -146,6 +148,9 @@ conditions = st.lists(
     arguments=st.lists(st.tuples(*[st.sampled_from(EDGES)] * 6), min_size=1, max_size=4),
 )
 def test_any_conditions_decide_as_in_libseccomp(chosen, names, action, extra, arguments):
+    # libseccomp 2.5.4 denies 1 where it is to allow what is below 0 or below 1 << 32: ours is not to be as wrong.
+    ordered = [each["index"] for each in chosen if each["op"][9:] in ("LT", "LE", "GT", "GE")]
+    assume(len(set(ordered)) == len(ordered))
     profile = {
         "defaultAction": "SCMP_ACT_ERRNO",
         "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"],
