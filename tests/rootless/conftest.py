@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.rootless import environment, images
-from tests.rootless.containers import Engine
+from tests.rootless.containers import Engine, await_end
 from tests.rootless.environment import UserEnvironment
 from tests.rootless.images import ImageRegistry
 
@@ -30,10 +30,11 @@ def user_env(tmp_path: Path) -> Iterator[UserEnvironment]:
     account.ptb("rmi", "--all", "--force", check=True)
     left = [path for place in (account.boxes, account.layers) if place.exists() for path in place.iterdir()]
     assert left == []
-    assert _processes(account) == []
+    for process in _processes(account):
+        await_end(process)  # a monitor tells of the end before its own
 
 
-def _processes(account: UserEnvironment) -> list[str]:
+def _processes(account: UserEnvironment) -> list[int]:
     """The processes that still serve an overlay of this account's, or stand by one of its containers."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
@@ -44,7 +45,7 @@ def _processes(account: UserEnvironment) -> list[str]:
             continue
         ours = place.is_relative_to(account.home) or f"HOME={account.home}\0".encode() in environ
         if ours and (name in ("fuse-overlayfs", "slirp4netns", "pasta") or name.startswith("ptb-")):
-            found.append(f"{process.name} {name}")
+            found.append(int(process.name))
     return found
 
 

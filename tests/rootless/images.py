@@ -60,22 +60,12 @@ class ImageRegistry:
         shutil.rmtree(layout)
         return f"{self.host}/{name}"
 
-    def add_debian(self, name: str) -> str:
-        """Push a Debian made from its packages."""
-        archive = self.place / "debian.tar"
+    def add_debian(self, name: str, packages: str = "sudo,procps,libcap2-bin") -> str:
+        """Push a Debian made from its packages, with these in particular."""
+        archive = self.place / f"{name.replace('/', '-')}.tar"
         if not archive.exists():
-            subprocess.run(
-                [
-                    "mmdebstrap",
-                    "--quiet",
-                    "--mode=unshare",
-                    "--variant=minbase",
-                    "--format=tar",
-                    "--include=sudo,procps,libcap2-bin",
-                ]
-                + ["bookworm", str(archive)],
-                check=True,
-            )
+            command = ["mmdebstrap", "--quiet", "--mode=unshare", "--variant=minbase", "--format=tar"]
+            subprocess.run([*command, f"--include={packages}", "bookworm", str(archive)], check=True)
         return self.add(name, [archive], env=("LANG=C.UTF-8",))
 
     def skopeo(self, *arguments: str) -> str:

@@ -237,3 +237,12 @@ def test_mounts_by_the_long_option(engine: Engine, tmp_path: Path) -> None:
     ):
         assert engine("run", "--mount", wrong, engine.image, "true").status == 125, wrong
     assert engine("run", "-v", "a:/x", "-v", "b:/x", engine.image, "true").status == 125
+
+
+def test_a_new_volume_is_its_users_where_the_image_has_nothing(engine: Engine) -> None:
+    made = engine.run(
+        "-u", "1000:1000", "-v", "fresh:/not/in/image", engine.image, "sh", "-c", "echo 1 >/not/in/image/f"
+    )
+    assert made.status == 0, made.stderr
+    assert engine.run("-v", "fresh:/d", engine.image, "stat", "-c", "%u:%g", "/d", "/d/f").stdout == "1000:1000\n" * 2
+    assert engine.run("-u", "1000", "-v", "other:/root", engine.image, "touch", "/root/f").status == 1

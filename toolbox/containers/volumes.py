@@ -128,7 +128,7 @@ def mounts(container: ContainerRecord, directory: str, root_fd: int, user: User)
     """The container's own mounts for its config.json, outer ones first; new volumes are filled from the image."""
     found = []
     for index, mount in enumerate(container.mounts):
-        entry = _mounted(mount, root_fd)
+        entry = _mounted(mount, root_fd, user)
         if "U" in mount.options:
             _give(entry["source"], user)
         if "O" in mount.options:
@@ -137,7 +137,7 @@ def mounts(container: ContainerRecord, directory: str, root_fd: int, user: User)
     return sorted(found, key=lambda entry: entry["destination"].rstrip("/").count("/"))
 
 
-def _mounted(mount: Mount, root_fd: int) -> dict[str, Any]:
+def _mounted(mount: Mount, root_fd: int, user: User) -> dict[str, Any]:
     if mount.kind == "tmpfs":
         options = list(mount.options)
         if not {"ro", "rw"} & set(options):
@@ -155,8 +155,11 @@ def _mounted(mount: Mount, root_fd: int) -> dict[str, Any]:
     if mount.kind == "volume":
         create(mount.name, anonymous=mount.anonymous)
         source = data(mount.name)
-        if "nocopy" not in mount.options:
-            _fill(source, root_fd, mount.target)
+        if not os.listdir(source):
+            if not confined.exists_in(root_fd, mount.target):
+                os.chown(source, user.uid, user.gid)  # nobody else could have meant it to be theirs
+            elif "nocopy" not in mount.options:
+                _fill(source, root_fd, mount.target)
     elif not os.path.lexists(source):
         raise NotFound(f'"{source}", to be mounted on "{mount.target}", is not there', hint=f"mkdir -p {source}")
     if mount.subpath:
@@ -204,9 +207,7 @@ def _overlaid(source: str, place: str) -> str:
 
 
 def _fill(source: str, root_fd: int, target: str) -> None:
-    """Copy what the image has at `target` into the volume if that is empty and nobody is using it yet."""
-    if os.listdir(source) or not confined.exists_in(root_fd, target):
-        return
+    """Copy what the image has at `target` into the volume."""
     destination = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         tree_copy.copy_contents(root_fd, target, destination)
