@@ -99,7 +99,7 @@ def _build(setup: Setup, parent: Channel) -> tuple[dict[str, object], int, int]:
     if spec.hooks["prestart"] or spec.hooks["createRuntime"]:
         parent.send("hooks")
         parent.expect("go")
-    hooks.run_all("createContainer", spec.hooks["createContainer"], state, setup.environment)
+    hooks.run_all("createContainer", spec.hooks["createContainer"], state | {"status": "created"}, setup.environment)
     rootfs.finish(root_fd, spec, kernels, late, null)
     for fd in (null, *kernels.values()):
         os.close(fd)

@@ -64,9 +64,12 @@ def clone_source(mount: spec.Mount, bundle: str, *, userns_fd: int = -1) -> int:
 def perform(root_fd: int, mount: spec.Mount, bundle: str, label: str, prepared: int) -> int:
     """Make one mount of the container and attach it beneath `root_fd`; `prepared` is its detached source or -1.
 
-    Returns its descriptor. Raises PtbError naming the mount's destination.
+    Returns its descriptor. Raises PtbError naming the mount's destination. With crun's option copy-symlink, a source that
+    is a symlink is not followed and mounted, but made again; then what is returned is the link's.
     """
     options = mount_options.parse(mount.options)
+    if "copy-symlink" in mount.options and (link := _link_at(source_of(mount, bundle))):
+        return _copy_link(root_fd, link, mount.destination)
     try:
         if mount.is_bind:
             fd = prepared if prepared >= 0 else clone_source(mount, bundle)
@@ -85,6 +88,30 @@ def perform(root_fd: int, mount: spec.Mount, bundle: str, label: str, prepared: 
         return fd
     except OSError as error:
         raise KernelError("mounting", f'{mount.type or "bind"} on "{mount.destination}"', error.errno or 0) from error
+
+
+def _link_at(source: str) -> str:
+    """Where the symlink `source` points to; "" if it is none."""
+    try:
+        return os.readlink(source)
+    except OSError:
+        return ""
+
+
+def _copy_link(root_fd: int, target: str, destination: str) -> int:
+    parent, _slash, name = paths.normalize(destination).rpartition("/")
+    directory = paths.make_directories(root_fd, parent or "/", how=paths.ACROSS_MOUNTS)
+    try:
+        try:
+            os.symlink(target, name, dir_fd=directory)
+        except FileExistsError:
+            if os.readlink(name, dir_fd=directory) != target:
+                raise
+        return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    except OSError as error:
+        raise KernelError("linking", f'"{destination}"', error.errno or 0) from error
+    finally:
+        os.close(directory)
 
 
 def becomes_read_only(mount: spec.Mount) -> bool:
@@ -109,7 +136,10 @@ def _mount_point(root_fd: int, mount: spec.Mount, *, directory: bool) -> int:
                 f"{os.strerror(error.errno or 0)}"
             ) from error
     else:
-        point = paths.make_mount_point(root_fd, mount.destination, directory=directory, how=paths.ACROSS_MOUNTS)
+        follow = paths.LINKS_FOLLOWED_AT_MOST
+        point = paths.make_mount_point(
+            root_fd, mount.destination, directory=directory, how=paths.ACROSS_MOUNTS, follow=follow
+        )
     if kernel.filesystem_type(point) == kernel.PROC_SUPER_MAGIC and mount.type != "proc":
         lexical = paths.normalize(mount.destination).lstrip("/")
         if not any(lexical == f"proc/{name}" for name in _WITHIN_PROC) and lexical != "proc":

@@ -1,4 +1,7 @@
-"""Hooks: programs that run at fixed points of a container's life with its state on stdin (config.md, POSIX-platform hooks)."""
+"""Hooks: programs that run at fixed points of a container's life with its state on stdin (config.md, POSIX-platform hooks).
+
+All that run before `start` are told that it is created: they are steps after that of the lifecycle (runtime.md).
+"""
 
 from __future__ import annotations
 

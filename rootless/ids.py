@@ -16,6 +16,10 @@ OVERFLOW_ID = 65534
 """What the kernel shows for an id that has no mapping (/proc/sys/kernel/overflowuid)."""
 
 
+ALL = (1 << 32) - 1
+"""How many ids there are: the last is none (user_namespaces(7))."""
+
+
 @record
 class IdRange:
     """`length` ids from `inside` on in the namespace are the ids from `outside` on in its parent (user_namespaces(7))."""

@@ -266,14 +266,11 @@ def _may_administrate() -> bool:
 
 
 def _maps_of(spec: Spec) -> IdMaps:
-    """The configured id maps; without any, as crun has it: all the ids an ordinary user has, itself as root.
-
-    Raises InvalidDocument where root gives none, since its own ids are not for containers.
-    """
+    """The configured id maps; without any, as crun has it: all the ids the caller has, itself as root."""
     if spec.linux.uid_mappings:
         return IdMaps(spec.linux.uid_mappings, spec.linux.gid_mappings)
     if os.geteuid() == 0:
-        raise InvalidDocument("a new user namespace needs linux.uidMappings and linux.gidMappings")
+        return IdMaps((ids.IdRange(0, 0, ids.ALL),), (ids.IdRange(0, 0, ids.ALL),))
     try:
         return ids.subordinates().default_maps()
     except HostUnfit:
@@ -290,8 +287,7 @@ def _now() -> str:
 
 def _accompany(spec: Spec, state: State, here: Channel) -> int:
     """Take init through to `ready`; returns the terminal's master if it sent it here. Raises PtbError."""
-    document = state_module.document(state, "creating")
-    here.send("go", json_text.dump(document))
+    here.send("go", json_text.dump(state_module.document(state, "creating")))
     master = -1
     while True:
         word, _text, descriptor = here.receive()
@@ -301,7 +297,7 @@ def _accompany(spec: Spec, state: State, here: Channel) -> int:
             from rootless import hooks
 
             for name in ("prestart", "createRuntime"):
-                hooks.run_all(name, spec.hooks[name], document, dict(os.environ))
+                hooks.run_all(name, spec.hooks[name], state_module.document(state, "created"), dict(os.environ))
             here.send("go")
         elif word == "ready":
             return master
@@ -330,7 +326,7 @@ def _prepare_sources(spec: Spec, bundle: str, *, new_user: bool) -> dict[int, in
     prepared = {}
     for index, mount in enumerate(spec.mounts):
         mapped = bool(mount.uid_mappings) or not {"idmap", "ridmap"}.isdisjoint(mount.options)
-        if not mount.is_bind:
+        if not mount.is_bind or "copy-symlink" in mount.options:
             if mapped:
                 raise InvalidDocument(f'mount "{mount.destination}": only bind mounts can have ids of their own')
             continue

@@ -49,7 +49,7 @@ KNOWN = tuple(
             *(f"r{name}" for name in _PROPAGATIONS),
             *_SUPERBLOCK_FLAGS,
             *_SUPERBLOCK_OFF,
-            *("bind", "rbind", "tmpcopyup", "idmap", "ridmap"),
+            *("bind", "rbind", "tmpcopyup", "idmap", "ridmap", "copy-symlink"),
         }
     )
 )

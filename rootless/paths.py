@@ -18,7 +18,7 @@ ACROSS_MOUNTS = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
 _ENOENT = 2
 _EEXIST = 17
 _ELOOP = 40
-_LINKS_FOLLOWED_AT_MOST = 40
+LINKS_FOLLOWED_AT_MOST = 40
 
 
 def normalize(path: str) -> str:
@@ -67,7 +67,7 @@ def make_directories(root_fd: int, path: str, mode: int = 0o755, *, how: int = C
 
     A dangling symlink on the way is followed and what it points to is made, as a container's root would see it.
     """
-    return _make(root_fd, path, mode, _LINKS_FOLLOWED_AT_MOST, how)
+    return _make(root_fd, path, mode, LINKS_FOLLOWED_AT_MOST, how)
 
 
 def _make(root_fd: int, path: str, mode: int, links_left: int, how: int) -> int:
@@ -107,8 +107,11 @@ def _make_one(parent_fd: int, name: str, mode: int) -> None:
         os.close(fd)
 
 
-def make_mount_point(root_fd: int, path: str, *, directory: bool, how: int = CONFINED) -> int:
-    """An O_PATH descriptor of `path`, made as an empty directory or file where there is nothing to mount upon."""
+def make_mount_point(root_fd: int, path: str, *, directory: bool, how: int = CONFINED, follow: int = 0) -> int:
+    """An O_PATH descriptor of `path`, made as an empty directory or file where there is nothing to mount upon.
+
+    A file takes the place of a dangling link, or is made where that points to, as far as `follow` links may be followed.
+    """
     if directory:
         return make_directories(root_fd, path, how=how)
     try:
@@ -119,7 +122,12 @@ def make_mount_point(root_fd: int, path: str, *, directory: bool, how: int = CON
     parent, _slash, name = path.strip("/").rpartition("/")
     parent_fd = make_directories(root_fd, parent, how=how)
     try:
-        _unlink_dangling(name, parent_fd)
+        target = _dangling(name, parent_fd)
+        if target and follow:
+            aim = target if target.startswith("/") else f"{parent}/{target}"
+            return make_mount_point(root_fd, aim, directory=False, how=how, follow=follow - 1)
+        if target:
+            os.unlink(name, dir_fd=parent_fd)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             os.close(os.open(name, flags, 0o644, dir_fd=parent_fd))
@@ -130,12 +138,12 @@ def make_mount_point(root_fd: int, path: str, *, directory: bool, how: int = CON
         os.close(parent_fd)
 
 
-def _unlink_dangling(name: str, parent_fd: int) -> None:
+def _dangling(name: str, parent_fd: int) -> str:
+    """Where the link `name` points to; "" if it is none."""
     try:
-        os.readlink(name, dir_fd=parent_fd)
+        return os.readlink(name, dir_fd=parent_fd)
     except OSError:
-        return
-    os.unlink(name, dir_fd=parent_fd)
+        return ""
 
 
 def write_in(root_fd: int, path: str, data: bytes, mode: int) -> None:

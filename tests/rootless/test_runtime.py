@@ -204,7 +204,7 @@ def test_hooks_run_in_order_with_the_state(runtime, bundle, tmp_path):
     ran = [name for name, _space, _state in lines]
     assert ran == ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
     states = [json.loads(state) for _name, _space, state in lines]
-    assert [state["status"] for state in states] == ["creating"] * 3 + ["created", "running", "stopped"]
+    assert [state["status"] for state in states] == ["created"] * 4 + ["running", "stopped"]
     assert all(state["id"] == "hooked" and state["annotations"] == {"who": "me"} for state in states)
 
 

@@ -107,6 +107,27 @@ def test_a_read_only_tmpfs_is_filled_first(runtime, bundle):
     assert result.stderr.count("Read-only file system") == 2
 
 
+def test_a_mount_point_is_made_where_a_dangling_link_points(runtime, bundle, tmp_path):
+    """/etc/resolv.conf of an image is often a link into a /run that only a booted system fills."""
+    (tmp_path / "file").write_text("mounted\n")
+    (bundle.rootfs / "etc/first").symlink_to("../deep/second")
+    (bundle.rootfs / "deep").mkdir()
+    (bundle.rootfs / "deep/second").symlink_to("/very/deep/third")
+    bundle.mount(tmp_path / "file", "/etc/first").command("cat", "/very/deep/third")
+    assert runtime.run(bundle, check=True).stdout == "mounted\n"
+    assert (bundle.rootfs / "etc/first").is_symlink()
+    (bundle.rootfs / "etc/loop").symlink_to("loop")
+    assert runtime.run(bundle.mount(tmp_path / "file", "/etc/loop")).returncode != 0
+
+
+def test_a_link_is_copied_that_is_not_to_be_followed(runtime, bundle, tmp_path):
+    """crun's mount option copy-symlink."""
+    (tmp_path / "link").symlink_to("nowhere")
+    bundle.mount(tmp_path / "link", "/etc/deep/link", "copy-symlink").command("readlink", "/etc/deep/link")
+    for _again in range(2):
+        assert runtime.run(bundle, check=True).stdout == "nowhere\n"
+
+
 def test_a_slash_after_a_device_s_path_means_nothing(runtime, bundle):
     bundle.linux["devices"] = [{"type": "c", "path": "/dev/full/", "major": 1, "minor": 7}]
     assert runtime.run(bundle.shell("test -c /dev/full && echo there"), check=True).stdout == "there\n"
