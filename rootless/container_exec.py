@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from rootless.spec import Process, Spec
     from rootless.state import State
 
-_JOINED = ("ipc", "uts", "network", "pid", "cgroup", "time", "mount")
-
 
 @record
 class ExecRequest:
@@ -57,7 +55,8 @@ def start(request: ExecRequest) -> tuple[int, int]:
     console = channel.connect_path(request.console_socket) if request.console_socket else None
     if request.process.terminal:
         from rootless import tty  # noqa: F401 # while its file can be reached
-    joined = _namespaces_to_join(state, init)
+    given = _namespaces_of_waiting(request) if now == "created" else {}
+    joined = 0 if given else _namespaces_to_join(state, init)
     root = starting.namespace_root(state.pid)
     document = state_module.document(state, now)
     around = replace(around, proc_fd=procfs.open_host())  # the container's own /proc is whatever it made of it
@@ -71,7 +70,7 @@ def start(request: ExecRequest) -> tuple[int, int]:
                 starting.set_oom_score(request.process.oom_score_adjustment)
             kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
             process.raise_hard_limits(request.process)
-            _join(init, joined, root)
+            _join(init, joined, given, root)
             pid = kernel.clone(kernel.CLONE_PARENT)
             if pid == 0:
                 _run(request.process, console, around, document, there)
@@ -93,8 +92,8 @@ def start(request: ExecRequest) -> tuple[int, int]:
         raise
     finally:
         here.close()
-        os.close(around.proc_fd)
-        os.close(init)
+        for fd in (around.proc_fd, init, *given.values()):
+            os.close(fd)
         os.waitpid(first, 0)
     return pid, master
 
@@ -119,21 +118,49 @@ def _accompany(here: Channel, request: ExecRequest, pid: int) -> int:
 def _namespaces_to_join(state: State, init: int) -> int:
     """The kinds in which init differs from the caller, as CLONE_ flags; `init` is kept open so the pid stays its own."""
     flags = 0
-    kinds = {"user": kernel.CLONE_NEWUSER, "mount": kernel.CLONE_NEWNS, "time": kernel.CLONE_NEWTIME}
-    names = {"mount": "mnt", "network": "net"}
-    for kind in ("user", *_JOINED):
-        name = names.get(kind, kind)
-        flag = kinds.get(kind, starting.CLONE_FLAGS[kind])
+    for kind, name in starting.NAMESPACE_FILES.items():
         try:
             same = os.stat(f"/proc/{state.pid}/ns/{name}").st_ino == os.stat(f"/proc/self/ns/{name}").st_ino
         except OSError:
             same = kind == "time"
         if not same:
-            flags |= flag
+            flags |= starting.CLONE_FLAGS[kind]
     return flags
 
 
-def _join(init: int, flags: int, root: tuple[int, int]) -> None:
+def _namespaces_of_waiting(request: ExecRequest) -> dict[str, int]:
+    """Those of a container that waits to be started, by kind, which only its init can give; none once it is started.
+
+    What waits is this interpreter, and must not be looked into by anyone (CVE-2019-5736), an ordinary caller included.
+    """
+    directory = state_module.open_directory(request.root, request.id)
+    try:
+        there = channel.connect(directory, "start.sock")
+    except OSError:
+        return {}
+    finally:
+        os.close(directory)
+    there.send("join")
+    found: dict[str, int] = {}
+    while True:
+        word, kind, namespace = there.receive()
+        if word != "namespace":
+            there.close()
+            return found
+        if os.fstat(namespace).st_ino == os.stat(f"/proc/self/ns/{starting.NAMESPACE_FILES[kind]}").st_ino:
+            os.close(namespace)
+        else:
+            found[kind] = namespace
+
+
+def _join(init: int, flags: int, given: dict[str, int], root: tuple[int, int]) -> None:
+    if given:
+        from rootless import launch
+
+        launch.join_namespaces(given)
+        if "user" in given:
+            starting.become_namespace_root(root, keep_groups=False)
+        return
     try:
         if flags & kernel.CLONE_NEWUSER:
             kernel.setns(init, flags)

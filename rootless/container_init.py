@@ -45,7 +45,7 @@ def run(setup: Setup, parent: Channel) -> NoReturn:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, 0)
         parent.send("committed")
         parent.close()
-        teller = _await_start(setup.listener)
+        teller = _await_start(setup.listener, proc_fd)
         os.close(root_fd)
         hooks.run_all("startContainer", setup.spec.hooks["startContainer"], state | {"status": "created"}, {})
         _execute(setup, proc_fd, state)
@@ -144,14 +144,25 @@ def _check_command(wanted: Process) -> None:
         return  # the process's own user may see that differently
 
 
-def _await_start(listener: _socket.socket) -> Channel:
-    """Wait for someone who says `start`; those who connect and go away do not count."""
+def _await_start(listener: _socket.socket, proc_fd: int) -> Channel:
+    """Wait for someone who says `start`; those who connect and go away do not count.
+
+    To `exec` this process, which nobody may look into, gives its namespaces.
+    """
     while True:
         caller = channel.accept(listener)
         word, _text, _descriptor = caller.receive()
         if word == "start":
             listener.close()
             return caller
+        if word == "join":
+            for kind, name in starting.NAMESPACE_FILES.items():
+                try:
+                    namespace = os.open(f"self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc_fd)
+                except FileNotFoundError:
+                    continue  # a kernel without that kind
+                caller.send("namespace", kind, namespace)
+                os.close(namespace)
         caller.close()
 
 

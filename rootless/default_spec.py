@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from rootless import capabilities, ids, seccomp_default, spec
+from rootless import capabilities, seccomp_default, spec
 from rootless import system as os
-from rootless.errors import HostUnfit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysr
 
 
 def document(*, rootless: bool) -> dict[str, Any]:
-    """The config.json; with `rootless` one that an ordinary user can run, with all the ids that the caller has."""
+    """The config.json; with `rootless` one that an ordinary user can run, who is root in it and the only one, as in runc."""
     held = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]  # runc's
     kinds = ["pid", "network", "ipc", "uts", "mount", "cgroup", *(["user"] if rootless else [])]
     linux: dict[str, Any] = {
@@ -30,7 +29,8 @@ def document(*, rootless: bool) -> dict[str, Any]:
         "seccomp": seccomp_default.default_profile(capabilities.DEFAULT, os.uname().machine),
     }
     if rootless:
-        linux["uidMappings"], linux["gidMappings"] = (_mappings(ranges) for ranges in _own_ranges())
+        for key, own in (("uidMappings", os.geteuid()), ("gidMappings", os.getegid())):
+            linux[key] = [{"containerID": 0, "hostID": own, "size": 1}]
     return {
         "ociVersion": spec.VERSION,
         "process": {
@@ -45,21 +45,9 @@ def document(*, rootless: bool) -> dict[str, Any]:
         },
         "root": {"path": "rootfs", "readonly": True},
         "hostname": "ptb",
-        "mounts": _mounts(group=None if rootless and len(_own_ranges()[1]) == 1 else 5),
+        "mounts": _mounts(group=None if rootless else 5),
         "linux": linux,
     }
-
-
-def _own_ranges() -> tuple[tuple[ids.IdRange, ...], tuple[ids.IdRange, ...]]:
-    try:
-        maps = ids.subordinates().default_maps()
-    except HostUnfit:
-        return (ids.IdRange(0, os.geteuid(), 1),), (ids.IdRange(0, os.getegid(), 1),)
-    return maps.uids, maps.gids
-
-
-def _mappings(ranges: tuple[ids.IdRange, ...]) -> list[dict[str, int]]:
-    return [{"containerID": part.inside, "hostID": part.outside, "size": part.length} for part in ranges]
 
 
 def _mounts(group: int | None) -> list[dict[str, Any]]:

@@ -178,7 +178,14 @@ COMMANDS = (
         0,
         0,
         "write a config.json to start from",
-        (_BUNDLE, Option("rootless", "flag", "one for an ordinary user")),
+        (
+            _BUNDLE,
+            Option(
+                "rootless",
+                "flag",
+                "one for an ordinary user, with nobody but root in it; without its id maps, all your ids",
+            ),
+        ),
     ),
 )
 

@@ -25,6 +25,9 @@ CLONE_FLAGS = {
     "time": kernel.CLONE_NEWTIME,
 }
 
+NAMESPACE_FILES = {kind: {"mount": "mnt", "network": "net"}.get(kind, kind) for kind in CLONE_FLAGS}
+"""The names of each kind in /proc/PID/ns (namespaces(7))."""
+
 
 def check_terminal(terminal: bool, console_socket: str, *, keeps: bool) -> None:
     """Raises UsageError where a terminal has nobody to go to, or a console socket nothing to get."""

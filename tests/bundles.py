@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rootless import capabilities, default_spec
+from rootless import capabilities, default_spec, ids
 
 REPOSITORY = Path(__file__).parents[1]
 APPLETS = ("sh", "true", "cat", "id", "ls", "sleep", "echo", "mount", "kill", "grep", "stat", "readlink", "env", "tty")
@@ -81,6 +81,11 @@ def make(path: Path) -> Bundle:
         (path / "rootfs" / directory).mkdir()
     spec = default_spec.document(rootless=True)
     spec["process"]["terminal"] = False
+    maps = ids.subordinates().default_maps() if os.geteuid() else ids.IdMaps((), ())
+    for key, ranges in (("uidMappings", maps.uids), ("gidMappings", maps.gids)):
+        spec["linux"][key] = [
+            {"containerID": part.inside, "hostID": part.outside, "size": part.length} for part in ranges
+        ]
     held = sorted(capabilities.DEFAULT)
     spec["process"]["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), held)
     return Bundle(path, spec)

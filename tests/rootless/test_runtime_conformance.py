@@ -107,6 +107,21 @@ def test_a_read_only_tmpfs_is_filled_first(runtime, bundle):
     assert result.stderr.count("Read-only file system") == 2
 
 
+def test_exec_in_a_container_that_waits_to_be_started(runtime, bundle):
+    """Its init is this interpreter and shows itself to nobody, so it is asked for the namespaces."""
+    bundle.spec["hostname"] = "waiting"
+    runtime("create", "one", bundle=bundle.command("sleep", "1000"), check=True)
+    for _again in range(2):
+        said = runtime("exec", "one", "/bin/sh", "-c", "cat /proc/sys/kernel/hostname; id -u; kill -0 1 && echo met")
+        assert said.stdout == "waiting\n0\nmet\n", said.stderr
+    assert runtime.state("one")["status"] == "created"
+    denied = runtime("exec", "one", "/bin/sh", "-c", "readlink /proc/1/exe || cat /proc/1/maps /proc/1/environ")
+    assert denied.returncode != 0
+    assert denied.stdout == ""
+    runtime("start", "one", check=True)
+    assert runtime("exec", "one", "readlink", "/proc/1/exe", check=True).stdout == "/bin/busybox\n"
+
+
 def test_a_mount_point_is_made_where_a_dangling_link_points(runtime, bundle, tmp_path):
     """/etc/resolv.conf of an image is often a link into a /run that only a booted system fills."""
     (tmp_path / "file").write_text("mounted\n")
