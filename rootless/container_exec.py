@@ -77,8 +77,9 @@ def start(request: ExecRequest) -> tuple[int, int]:
             there.send("forked", str(pid))
         except (PtbError, OSError) as error:
             there.fail(error)
-        there.close()  # or the other's end would seem open for as long as it takes to take this memory down
-        os._exit(0)
+        finally:
+            there.close()  # or the other's end would seem open for as long as it takes to take this memory down
+            os._exit(0)
     there.close()
     pid = -1
     try:
@@ -199,7 +200,10 @@ def _run(
         process.become(wanted, around, state, announce)
     except (PtbError, OSError) as error:
         there.fail(error)
-    os._exit(1)
+    except Exception as error:  # noqa: BLE001 # a mistake of ours: in here nobody else would tell of it
+        there.fail(PtbError(f"this is a mistake in ptb-runtime: {error!r}"))
+    finally:
+        os._exit(1)
 
 
 def process_of(spec: Spec, **changes: object) -> Process:

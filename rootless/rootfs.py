@@ -132,6 +132,8 @@ def make_devices(root_fd: int, spec: Spec, nodes: dict[str, int], *, bind: bool)
     host's devices are mounted instead. Raises KernelError naming the device.
     """
     wanted = {device.path: device for device in (*DEFAULT_DEVICES, *spec.linux.devices)}
+    if paths.exists_in(root_fd, "/dev/pts/ptmx", how=paths.ACROSS_MOUNTS):
+        wanted.pop("/dev/ptmx", None)  # that is a link to it
     for device in wanted.values():
         try:
             _make_device(root_fd, device, nodes.get(device.path, -1), bind=bind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import sys
+from _struct import pack
 
 from rootless import kernel, paths
 from rootless import system as os
@@ -47,9 +48,7 @@ def open_terminal(root_fd: int) -> tuple[int, int]:
 
 def set_size(fd: int, rows: int, columns: int) -> None:
     """Set the window's size (ioctl_tty(2), TIOCSWINSZ)."""
-    import struct
-
-    fcntl.ioctl(fd, TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    fcntl.ioctl(fd, TIOCSWINSZ, pack("HHHH", rows, columns, 0, 0))
 
 
 def copy_size(source: int, target: int) -> None:

@@ -149,6 +149,20 @@ def test_a_slash_after_a_device_s_path_means_nothing(runtime, bundle):
 
 
 @pytest.mark.skipif(Path("/sys/fs/selinux").is_dir(), reason="this kernel heeds labels")
+def test_ptmx_is_the_container_s_own_whatever_is_asked_for(runtime, bundle):
+    bundle.linux["devices"] = [{"type": "c", "path": "/dev/ptmx", "major": 5, "minor": 2}]
+    assert runtime.run(bundle.command("readlink", "/dev/ptmx"), check=True).stdout == "pts/ptmx\n"
+
+
+def test_exec_with_a_terminal_of_a_size(runtime, bundle, tmp_path):
+    """Nothing may be missing once the container's root is the process's."""
+    runtime("run", "--detach", "one", bundle=bundle.command("sleep", "1000"), check=True)
+    process = {"args": ["/bin/busybox", "stty", "size"], "cwd": "/", "terminal": True}
+    process["consoleSize"] = {"height": 11, "width": 77}
+    (tmp_path / "process.json").write_text(json.dumps(process))
+    assert runtime("exec", "--process", str(tmp_path / "process.json"), "one", check=True).stdout == "11 77\n"
+
+
 def test_a_label_for_mounts_that_no_kernel_heeds_is_left_out_with_a_warning(runtime, bundle):
     bundle.linux["mountLabel"] = "system_u:object_r:svirt_sandbox_file_t:s0:c715,c811"
     result = runtime.run(bundle.command("true"), check=True)
