@@ -66,13 +66,15 @@ def swap_slot(own: int, subordinate: list[tuple[int, int]]) -> int:
     return min(own, sum(count for _first, count in subordinate))
 
 
-def swap_ranges(own: int, subordinate: list[tuple[int, int]]) -> tuple[IdRange, ...]:
-    """The default map with 0 and `own` exchanged: `own` is itself, and root is the subordinate id that stood there."""
-    slot = swap_slot(own, subordinate)
+def swap_ranges(own: int, subordinate: list[tuple[int, int]], inside: int = -1) -> tuple[IdRange, ...]:
+    """The default map with 0 and `inside` exchanged: `own` is `inside`, by default itself, and root is the subordinate id
+    that stood there."""
+    inside = own if inside < 0 else inside
+    slot = swap_slot(inside, subordinate)
     ranges: list[IdRange] = []
     for part in default_ranges(own, subordinate):
         if part.inside == 0:
-            ranges.append(IdRange(own, own, 1))
+            ranges.append(IdRange(inside, own, 1))
         elif part.inside <= slot < part.inside + part.length:
             before = slot - part.inside
             if before:
@@ -86,16 +88,40 @@ def swap_ranges(own: int, subordinate: list[tuple[int, int]]) -> tuple[IdRange, 
     return tuple(ranges)
 
 
-def overlay_mapping(own: int, subordinate: list[tuple[int, int]]) -> str:
-    """fuse-overlayfs's `uidmapping=` that shows a default-map tree under the swap map (A:B:N, A on disk, B shown)."""
-    slot = swap_slot(own, subordinate)
+def overlay_mapping(inside: int, subordinate: list[tuple[int, int]]) -> str:
+    """fuse-overlayfs's `uidmapping=` that shows a default-map tree under the swap map in which the caller is `inside`.
+
+    Each part of it is A:B:N, A on disk, B shown.
+    """
+    slot = swap_slot(inside, subordinate)
     total = sum(count for _first, count in subordinate)
-    parts = [(own, 0, 1), (0, own, 1)]
+    parts = [(inside, 0, 1), (0, inside, 1)]
     if slot > 1:
         parts.append((1, 1, slot - 1))
     if total > slot:
         parts.append((slot + 1, slot + 1, total - slot))
     return ":".join(f"{disk}:{shown}:{length}" for disk, shown, length in parts)
+
+
+def nested_mapping(ranges: tuple[IdRange, ...]) -> str:
+    """The `uidmapping=` that shows a default-map tree to a namespace below the default map's, with these `ranges` of it."""
+    return ":".join(f"{part.inside}:{part.outside}:{part.length}" for part in ranges)
+
+
+def outside_of(inside: int, ranges: tuple[IdRange, ...]) -> int:
+    """What an id of a namespace with these ranges is outside; the overflow id where it is nothing."""
+    for part in ranges:
+        if part.inside <= inside < part.inside + part.length:
+            return part.outside + inside - part.inside
+    return OVERFLOW_ID
+
+
+def position_of(host: int, own: int, subordinate: list[tuple[int, int]]) -> int | None:
+    """What an id of the host is under the default map; None where it is not among the caller's."""
+    for part in default_ranges(own, subordinate):
+        if part.outside <= host < part.outside + part.length:
+            return part.inside + host - part.outside
+    return None
 
 
 def host_mapping(own: int, subordinate: list[tuple[int, int]]) -> str:
@@ -127,9 +153,11 @@ class Subordinates:
         """The map of `run`, `build` and unpacking."""
         return IdMaps(default_ranges(self.uid, list(self.uid_ranges)), default_ranges(self.gid, list(self.gid_ranges)))
 
-    def swap_maps(self) -> IdMaps:
-        """The map of `enter`."""
-        return IdMaps(swap_ranges(self.uid, list(self.uid_ranges)), swap_ranges(self.gid, list(self.gid_ranges)))
+    def swap_maps(self, uid: int = -1, gid: int = -1) -> IdMaps:
+        """The map of `enter`; with `uid` and `gid` the caller has these ids in it."""
+        return IdMaps(
+            swap_ranges(self.uid, list(self.uid_ranges), uid), swap_ranges(self.gid, list(self.gid_ranges), gid)
+        )
 
 
 def subordinates(etc: str = "/etc") -> Subordinates:

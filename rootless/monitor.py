@@ -76,6 +76,20 @@ def main(plan: Plan, callbacks: Callbacks, caller: _socket.socket, network: int 
     return 0
 
 
+def _hand_over(streams: list[int], configuration: dict[str, Any]) -> None:
+    """Make the container's streams its user's, where that has ids of its own: or it could not open /dev/stdout again."""
+    found = []
+    for kind in ("uid", "gid"):
+        wanted = configuration["process"]["user"].get(kind, 0)
+        ranges = configuration["linux"].get(f"{kind}Mappings") or ()
+        inside = [part for part in ranges if 0 <= wanted - part["containerID"] < part["size"]]
+        found += [part["hostID"] + wanted - part["containerID"] for part in inside]
+    if len(found) == 2:
+        for fd in streams:
+            if os.fstat(fd).st_mode & 0o170000 == 0o010000:
+                os.fchown(fd, *found)
+
+
 class _Monitor:
     """The monitor's state; `live` is its life."""
 
@@ -214,8 +228,10 @@ class _Monitor:
     def _run_once(self) -> None:
         plan = self.plan
         assert self.network is not None  # noqa: S101 # set_up made it
-        bundle = self._write_bundle(self.callbacks.prepare(self.network))
+        configuration = self.callbacks.prepare(self.network)
+        bundle = self._write_bundle(configuration)
         outputs, standard_input, inner = self._make_streams()
+        _hand_over(inner, configuration)
         saved = [os.dup(fd) for fd in (0, 1, 2)] if inner else []
         self.ended = False
         try:

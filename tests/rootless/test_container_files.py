@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rootless import ids
 from tests.rootless.containers import Engine
 
 
@@ -246,3 +247,54 @@ def test_a_new_volume_is_its_users_where_the_image_has_nothing(engine: Engine) -
     assert made.status == 0, made.stderr
     assert engine.run("-v", "fresh:/d", engine.image, "stat", "-c", "%u:%g", "/d", "/d/f").stdout == "1000:1000\n" * 2
     assert engine.run("-u", "1000", "-v", "other:/root", engine.image, "touch", "/root/f").status == 1
+
+
+@pytest.mark.parametrize(
+    "options", [("--uidmap", "0:1:1000"), ("--userns", "nomap"), ("--uidmap", "0:1:1", "--uidmap", "5:0:1")]
+)
+def test_id_maps_of_its_own(engine: Engine, tmp_path: Path, options: tuple[str, ...]) -> None:
+    (tmp_path / "bound").mkdir(mode=0o777)
+    (tmp_path / "bound").chmod(0o777)
+    script = (
+        "stat -c %u:%g /etc/passwd /bin; echo out >/dev/stdout; touch /made /bound/made; stat -c %u /made /bound/made"
+    )
+    words = (*options, "-v", f"{tmp_path}/bound:/bound", engine.image, "sh", "-c", f"{script}; sleep 1000")
+    engine.detached(*words, name="box")
+    assert (
+        engine.ok("exec", "box", "cat", "/proc/self/uid_map").split()
+        == {
+            "0:1:1000": ["0", "1", "1000"],
+            "nomap": ["0", "1", "65536"],
+            "0:1:1": ["0", "1", "1", "5", "0", "1"],
+        }[options[1]]
+    )
+    engine.ok("exec", "box", "sh", "-c", "until test -e /bound/made; do usleep 10000; done")
+    assert engine.ok("logs", "box") == "0:0\n0:0\nout\n0\n0\n"
+    # What its root makes on the host belongs to the first subordinate id, not to the caller.
+    assert (tmp_path / "bound/made").stat().st_uid == ids.subordinates().uid_ranges[0][0]
+    (tmp_path / "given").write_text("given")
+    engine.ok("cp", str(tmp_path / "given"), "box:/given")
+    assert engine.ok("exec", "box", "sh", "-c", "cat /given; echo more >>/given") == "given"
+    engine.ok("stop", "-t", "0", "box")
+    engine.ok("cp", "box:/given", str(tmp_path / "taken"))
+    assert (tmp_path / "taken").read_text() == "givenmore\n"
+    # Its files are those of any other container: under the usual map they are root's again.
+    engine.ok("commit", "-q", "box", "kept")
+    assert engine.run("kept", "stat", "-c", "%u:%g", "/made").stdout == "0:0\n"
+    engine.ok("start", "box")
+    assert engine.inspect("box")["HostConfig"]["IDMappings"]["UidMap"]
+
+
+def test_the_caller_as_another_user(engine: Engine, tmp_path: Path) -> None:
+    done = engine.run(
+        "--userns", "keep-id:uid=33,gid=34", "-v", f"{tmp_path}:/t", engine.image, "sh", "-c", "id; touch /t/f"
+    )
+    assert "uid=33" in done.stdout
+    assert "gid=34" in done.stdout
+    assert (tmp_path / "f").stat().st_uid == os.getuid()
+
+
+def test_namespaces_of_a_container_with_id_maps_are_its_own(engine: Engine) -> None:
+    engine.detached("--uidmap", "0:1:1000", engine.image, "sleep", "1000", name="box")
+    refused = engine("run", "--rm", "--network", "container:box", engine.image, "true")
+    assert (refused.status, "has id maps of its own" in refused.stderr) == (125, True)

@@ -90,6 +90,9 @@ def _in_stopped(
         server = 0
         if not container.rootfs:
             layers = start.overlay_of(container, who)
+            if container.ids.mode == "maps":
+                # Seen from above its own map, as the files are on disk.
+                layers = replace(layers, fuse=False, uid_mapping="", gid_mapping="")
             if not writable:
                 layers = replace(layers, lower=(layers.upper, *layers.lower), upper="", work="")
             server = overlay.mount(layers, place)

@@ -299,6 +299,14 @@ def _health_config(health: Health) -> dict[str, Any]:
     }
 
 
+def _id_mappings(container: ContainerRecord) -> dict[str, list[str]]:
+    own = container.ids
+    return {
+        key: [":".join(map(str, part)) for part in ranges]
+        for key, ranges in (("UidMap", own.uids), ("GidMap", own.gids))
+    }
+
+
 def _namespace(choice: Any) -> str:
     if choice.mode in ("container", "path"):
         return f"{'ns' if choice.mode == 'path' else choice.mode}:{choice.value}"
@@ -353,7 +361,8 @@ def _host_config(container: ContainerRecord) -> dict[str, Any]:
         "SecurityOpt": _security_options(container),
         "Tmpfs": {mount.target: ",".join(mount.options) for mount in container.mounts if mount.kind == "tmpfs"},
         "UTSMode": _namespace(container.uts),
-        "UsernsMode": container.ids.mode,
+        "UsernsMode": "private" if container.ids.mode == "maps" else container.ids.mode,
+        "IDMappings": _id_mappings(container),
         "ShmSize": container.shm_size,
         "Runtime": "oci",
         "ConsoleSize": [0, 0],

@@ -105,11 +105,17 @@ class Device:
 
 @record
 class IdMapping:
-    """How the container's ids map: `mode` is "" (root is the caller), keep-id, nomap or host; the ids it keeps."""
+    """How the container's ids map: `mode` is "" (root is the caller), host, keep-id or maps.
+
+    With keep-id the caller is `uid` and `gid`, or itself where they are -1. With maps `uids` and `gids` are ranges (id in
+    the container, id under the default map, length): there 0 is the caller and 1, 2, … the subordinate ids.
+    """
 
     mode: str = ""
     uid: int = -1
     gid: int = -1
+    uids: tuple[tuple[int, int, int], ...] = ()
+    gids: tuple[tuple[int, int, int], ...] = ()
 
 
 @record

@@ -153,20 +153,23 @@ def namespace(text: str, option: str) -> Namespace:
 
 def user_namespace(text: str, uid_maps: list[str], gid_maps: list[str]) -> IdMapping:
     """--userns, --uidmap and --gidmap. Raises UsageError for what an ordinary user cannot have."""
-    if uid_maps or gid_maps:
-        raise UsageError(
-            "--uidmap and --gidmap are not possible here: layers are kept under one id map",
-            hint="use --userns=keep-id to be yourself in the container",
-        )
     mode, _colon, options = text.partition(":")
+    if uid_maps or gid_maps:
+        if mode not in ("", "private"):
+            raise UsageError("--userns and --uidmap or --gidmap exclude each other")
+        from toolbox.containers import id_maps
+
+        return id_maps.mapping(uid_maps, gid_maps)
     if mode in ("", "private", "host"):
         return IdMapping("host" if mode == "host" else "")
     if mode == "auto":
         return IdMapping("")
     if mode == "nomap":
-        raise UsageError("--userns=nomap is not possible here: layers belong to you", hint="leave --userns out")
+        from toolbox.containers import id_maps
+
+        return id_maps.without_caller()
     if mode != "keep-id":
-        raise UsageError(f'--userns takes host, keep-id or auto, not "{text}"')
+        raise UsageError(f'--userns takes host, keep-id, nomap or auto, not "{text}"')
     wanted = {"uid": -1, "gid": -1}
     for option in options.split(",") if options else ():
         name, _equals, value = option.partition("=")

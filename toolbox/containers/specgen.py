@@ -162,10 +162,12 @@ def _kernel_mounts(container: ContainerRecord) -> list[dict[str, Any]]:
     """The file systems of the kernel's that every container has, as podman mounts them."""
     privileged = container.security.privileged
     host_pid = container.pid.mode == "host"
+    has_tty_group = container.ids.mode != "maps" or any(0 <= 5 - first < size for first, _, size in container.ids.gids)
+    tty_group = ("gid=5",) if has_tty_group else ()
     mounts = [
         _bind("/proc", "/proc", "rbind", *_CONTAINED) if host_pid else _mount("/proc", "proc", *_CONTAINED),
         _mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
-        _mount("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+        _mount("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *tty_group),
         _mount("/sys", "sysfs", *_CONTAINED, "rw" if privileged else "ro"),
         _mount("/sys/fs/cgroup", "cgroup", *_CONTAINED, "relatime", "rw" if privileged or container.systemd else "ro"),
     ]
@@ -222,7 +224,12 @@ def _linux(container: ContainerRecord, network: Running) -> dict[str, Any]:
         linux["seccomp"] = json_text.parse(security.seccomp, "the seccomp profile")
     elif not security.privileged and security.seccomp != "unconfined":
         linux["seccomp"] = seccomp_default.default_profile(held, os.uname().machine)
-    sysctls = {"net.ipv4.ping_group_range": "0 0"} if network.path and container.ids.mode != "nomap" else {}
+    if container.ids.mode == "maps":
+        linux["namespaces"].append({"type": "user"})
+        for key, ranges in (("uidMappings", container.ids.uids), ("gidMappings", container.ids.gids)):
+            linux[key] = [{"containerID": i, "hostID": outside, "size": length} for i, outside, length in ranges]
+    # Of a network that belongs to the namespace above a container cannot change anything.
+    sysctls = {"net.ipv4.ping_group_range": "0 0"} if network.path and container.ids.mode != "maps" else {}
     linux["sysctl"] = {**sysctls, **container.sysctls}
     return linux
 

@@ -93,6 +93,8 @@ def _user_namespace(container: ContainerRecord) -> int | None:
     if len(owners) > 1:
         raise UsageError(f'container "{container.name}" cannot share the namespaces of two containers at once')
     other = store.need(owners[0])
+    if other.ids.mode == "maps":
+        raise UsageError(f'container "{other.name}" has id maps of its own, and its namespaces cannot be shared')
     pid = store.status(other).pid
     if not pid:
         raise NotFound(
@@ -124,8 +126,10 @@ def failure(container: ContainerRecord, data: bytes) -> PtbError:
 
 
 def maps_of(container: ContainerRecord, who: Subordinates) -> IdMaps:
-    """The id maps the container lives under."""
-    return who.swap_maps() if container.ids.mode == "keep-id" else who.default_maps()
+    """The id maps of the container's monitor."""
+    if container.ids.mode == "keep-id":
+        return who.swap_maps(container.ids.uid, container.ids.gid)
+    return who.default_maps()  # above a map of its own, which the OCI runtime makes
 
 
 def _lower(container: ContainerRecord) -> tuple[str, ...]:
@@ -136,19 +140,30 @@ def overlay_of(container: ContainerRecord, who: Subordinates) -> Overlay:
     """The container's root file system as layers to stack."""
     place = paths.data_home()
     own = f"containers/{container.id}"
-    swapped = container.ids.mode == "keep-id"
-    uid_ranges, gid_ranges = list(who.uid_ranges), list(who.gid_ranges)
+    uid_mapping, gid_mapping = _overlay_mappings(container, who)
     return Overlay(
         directory=place,
         lower=_lower(container) or (f"{own}/files",),
         upper=f"{own}/upper",
         work=f"{own}/work",
         log=f"{place}/{own}/overlay.log",
-        fuse=swapped,
-        uid_mapping=ids.overlay_mapping(who.uid, uid_ranges) if swapped else "",
-        gid_mapping=ids.overlay_mapping(who.gid, gid_ranges) if swapped else "",
+        fuse=bool(uid_mapping),
+        uid_mapping=uid_mapping,
+        gid_mapping=gid_mapping,
         volatile=container.remove,
     )
+
+
+def _overlay_mappings(container: ContainerRecord, who: Subordinates) -> tuple[str, str]:
+    own = container.ids
+    if own.mode == "keep-id":
+        uid, gid = (who.uid if own.uid < 0 else own.uid), (who.gid if own.gid < 0 else own.gid)
+        return ids.overlay_mapping(uid, list(who.uid_ranges)), ids.overlay_mapping(gid, list(who.gid_ranges))
+    if own.mode == "maps":
+        from toolbox.containers import id_maps
+
+        return ids.nested_mapping(id_maps.records(own.uids)), ids.nested_mapping(id_maps.records(own.gids))
+    return "", ""
 
 
 def network_of(container: ContainerRecord) -> Network:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from rootless import json_text, overlay, tree_copy
+from rootless import ids, json_text, overlay, tree_copy
 from rootless import paths as confined
 from rootless import system as os
 from rootless.errors import AlreadyExists, NotFound, UsageError
@@ -127,17 +127,18 @@ _PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave", "
 def mounts(container: ContainerRecord, directory: str, root_fd: int, user: User) -> list[dict[str, Any]]:
     """The container's own mounts for its config.json, outer ones first; new volumes are filled from the image."""
     found = []
+    owner = _owner(container, user)
     for index, mount in enumerate(container.mounts):
-        entry = _mounted(mount, root_fd, user)
+        entry = _mounted(mount, root_fd, owner)
         if "U" in mount.options:
-            _give(entry["source"], user)
+            _give(entry["source"], owner)
         if "O" in mount.options:
             entry["source"] = _overlaid(entry["source"], f"{directory}/overlay{index}")
         found.append(entry)
     return sorted(found, key=lambda entry: entry["destination"].rstrip("/").count("/"))
 
 
-def _mounted(mount: Mount, root_fd: int, user: User) -> dict[str, Any]:
+def _mounted(mount: Mount, root_fd: int, owner: tuple[int, int]) -> dict[str, Any]:
     if mount.kind == "tmpfs":
         options = list(mount.options)
         if not {"ro", "rw"} & set(options):
@@ -157,7 +158,7 @@ def _mounted(mount: Mount, root_fd: int, user: User) -> dict[str, Any]:
         source = data(mount.name)
         if not os.listdir(source):
             if not confined.exists_in(root_fd, mount.target):
-                os.chown(source, user.uid, user.gid)  # nobody else could have meant it to be theirs
+                os.chown(source, *owner)  # nobody else could have meant it to be theirs
             elif "nocopy" not in mount.options:
                 _fill(source, root_fd, mount.target)
     elif not os.path.lexists(source):
@@ -171,16 +172,26 @@ def _mounted(mount: Mount, root_fd: int, user: User) -> dict[str, Any]:
     return {"destination": mount.target, "type": "bind", "source": source, "options": options, "_user": True}
 
 
-def _give(source: str, user: User) -> None:
-    """Make everything in the directory the user's (option U); links are not followed."""
+def _owner(container: ContainerRecord, user: User) -> tuple[int, int]:
+    """The user's ids as the monitor has them."""
+    if container.ids.mode != "maps":
+        return user.uid, user.gid
+    from toolbox.containers import id_maps
+
+    uids, gids = id_maps.records(container.ids.uids), id_maps.records(container.ids.gids)
+    return ids.outside_of(user.uid, uids), ids.outside_of(user.gid, gids)
+
+
+def _give(source: str, owner: tuple[int, int]) -> None:
+    """Make everything in the directory the owner's (option U); links are not followed."""
     fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        if (os.fstat(fd).st_uid, os.fstat(fd).st_gid) == (user.uid, user.gid):
+        if (os.fstat(fd).st_uid, os.fstat(fd).st_gid) == owner:
             return
-        os.fchown(fd, user.uid, user.gid)
+        os.fchown(fd, *owner)
         for _path, directories, names, inner in os.fwalk(".", dir_fd=fd):
             for name in (*directories, *names):
-                os.chown(name, user.uid, user.gid, dir_fd=inner, follow_symlinks=False)
+                os.chown(name, *owner, dir_fd=inner, follow_symlinks=False)
     finally:
         os.close(fd)
 
