@@ -13,7 +13,7 @@ from rootless import container_exec
 from rootless import state as state_module
 from rootless import system as os
 from rootless.errors import PtbError
-from rootless.monitor_plan import Health
+from rootless.monitor_plan import Health, Startup
 from rootless.record import replace
 
 TYPE_CHECKING = False
@@ -41,6 +41,10 @@ class Checks:
         self._root = root
         self._identity = identity
         self._began = time.monotonic()
+        self._startup: Startup | None = None
+        self._successes = self._failures = 0
+        self.gave_up = False
+        """Whether the container has not come up in as many checks as it was given."""
         self._next: float | None = None
         self._process = -1
         self._pid = 0
@@ -52,10 +56,16 @@ class Checks:
     def begin(self, status: Status) -> Status:
         """The container has just started."""
         self._began = time.monotonic()
+        self._startup, self._successes, self._failures = self._health.startup, 0, 0
         self._next = self._began + self._pace(status)
         return replace(status, health="starting", health_streak=0, health_log=())
 
+    def _check(self) -> Health | Startup:
+        return self._startup or self._health
+
     def _pace(self, status: Status) -> float:
+        if self._startup is not None:
+            return self._startup.interval
         starting = status.health in ("", "starting") and time.monotonic() - self._began < self._health.start_period
         return min(self._health.start_interval, self._health.interval) if starting else self._health.interval
 
@@ -85,7 +95,7 @@ class Checks:
         self._forget_process()
         self._next = time.monotonic() + self._pace(status)
         if not ended:
-            text = f"health check took longer than {self._health.timeout:g}s"
+            text = f"health check took longer than {self._check().timeout:g}s"
             return self._judged(status, 1, text)
         return self._judged(status, code if code >= 0 else 128 - code, self._said.decode(errors="replace"))
 
@@ -104,7 +114,7 @@ class Checks:
             os.dup2(write_end, 1)
             os.dup2(write_end, 2)
             spec = state_module.configuration(self._root, self._identity)
-            process = container_exec.process_of(spec, arguments=command_of(self._health.test))
+            process = container_exec.process_of(spec, arguments=command_of(self._check().test))
             request = container_exec.ExecRequest(self._root, self._identity, spec, process)
             self._pid, _master = container_exec.start(request)
         except (PtbError, OSError) as error:
@@ -120,7 +130,7 @@ class Checks:
         os.set_blocking(read_end, False)
         self._output = read_end
         self._process = os.pidfd_open(self._pid)
-        self._due = now + self._health.timeout
+        self._due = now + self._check().timeout
 
     def _read(self) -> None:
         while self._output >= 0:
@@ -148,9 +158,23 @@ class Checks:
     def _judged(self, status: Status, code: int, text: str) -> Status:
         entry = (self._since, time.time_ns(), code, text)
         log = (*status.health_log, entry)[-_KEPT:]
+        if self._startup is not None:
+            self._judge_startup(self._startup, code)
+            return replace(status, health_log=log)
         if code == 0:
             return replace(status, health="healthy", health_streak=0, health_log=log)
         in_grace = time.monotonic() - self._began < self._health.start_period and status.health == "starting"
         streak = status.health_streak + (0 if in_grace else 1)
         health = "unhealthy" if streak >= self._health.retries else status.health
         return replace(status, health=health, health_streak=streak, health_log=log)
+
+    def _judge_startup(self, startup: Startup, code: int) -> None:
+        if code == 0:
+            self._successes += 1
+            if self._successes >= startup.success:
+                self._startup = None
+                self._next = time.monotonic()
+        else:
+            self._successes = 0
+            self._failures += 1
+            self.gave_up = bool(startup.retries) and self._failures >= startup.retries

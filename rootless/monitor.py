@@ -111,6 +111,7 @@ class _Monitor:
         self.slave = -1
         self.ended = False
         self.stopping = False
+        self.restart_wanted = False
         self.restarts = 0
         self.restarts_in_a_row = 0
         self.wants_output = False
@@ -207,6 +208,9 @@ class _Monitor:
 
     def _goes_on(self) -> bool:
         policy, tries = self.plan.restart.policy, self.plan.restart.tries
+        if self.restart_wanted and not self.stopping:
+            self.restart_wanted = False
+            return True
         if self.stopping or policy == "no":
             return False
         if policy == "on-failure":
@@ -436,20 +440,20 @@ class _Monitor:
                 if changed.health == "healthy" != self.status.health and self.plan.ready_by == "healthy":
                     notification.send(f"MAINPID={os.getpid()}", "READY=1")
                 self._save(changed)
-                self._act_on_health()
+                self._act_on_health(self.checks)
 
-    def _act_on_health(self) -> None:
+    def _act_on_health(self, checks: Checks) -> None:
         assert self.plan.health is not None  # noqa: S101 # there are checks
-        if self.status.health != "unhealthy":
+        if self.stopping or self.restart_wanted or (self.status.health != "unhealthy" and not checks.gave_up):
             return
-        action = self.plan.health.on_failure
+        action = "restart" if checks.gave_up else self.plan.health.on_failure
         if action == "kill":
             self.send_signal(_signal.SIGKILL)
         elif action == "stop":
             self._stop(self.plan.stop_signal, self.plan.stop_timeout)
         elif action == "restart":
-            self.send_signal(self.plan.stop_signal)
-            self.deadlines["kill"] = time.monotonic() + self.plan.stop_timeout
+            self.restart_wanted = True
+            self._end(self.plan.stop_signal, self.plan.stop_timeout)
 
     def _message(self, word: bytes, data: bytes) -> None:
         if word == attachment.SIGNAL and data.isdigit():
@@ -462,6 +466,9 @@ class _Monitor:
 
     def _stop(self, signal: int, seconds: float) -> None:
         self.stopping = True
+        self._end(signal, seconds)
+
+    def _end(self, signal: int, seconds: float) -> None:
         if seconds <= 0 or not self._heeds(signal):
             signal, seconds = _signal.SIGKILL, 0
         self.send_signal(signal)

@@ -32,6 +32,18 @@ class Log:
 
 
 @record
+class Startup:
+    """What is checked at first in place of the usual: until it succeeds `success` times in a row, or has failed `retries`
+    times and the container is restarted (0 is never)."""
+
+    test: tuple[str, ...]
+    interval: float = 30.0
+    timeout: float = 30.0
+    retries: int = 0
+    success: int = 1
+
+
+@record
 class Health:
     """What to check and how often; times are seconds. `test` is the command, by the shell where it is CMD-SHELL.
 
@@ -45,6 +57,7 @@ class Health:
     start_interval: float = 5.0
     retries: int = 3
     on_failure: str = "none"
+    startup: Startup | None = None
 
 
 @record

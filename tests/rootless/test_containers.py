@@ -239,6 +239,42 @@ def test_health_checks(engine: Engine) -> None:
     assert engine.ok("wait", "killed") == "137\n"
 
 
+def test_an_unhealthy_container_is_started_again(engine: Engine) -> None:
+    engine.detached(
+        *("--health-cmd", "test -e /well", "--health-interval", "50ms", "--health-retries", "1"),
+        *("--health-on-failure", "restart", "-v", "count:/count", engine.image),
+        *("sh", "-c", "echo started >>/count/times; test $(wc -l </count/times) = 1 || touch /well; exec sleep 1000"),
+        name="box",
+    )
+    engine.ok("wait", "--condition", "healthy", "box")
+    assert engine.ok("exec", "box", "cat", "/count/times") == "started\n" * 2
+    assert engine.inspect("box")["RestartCount"] == 1
+
+
+def test_what_is_checked_until_a_container_is_up(engine: Engine) -> None:
+    usual = ("--health-cmd", "echo usual >>/log", "--health-interval", "50ms")
+    first = ("--health-startup-cmd", "echo first >>/log; test -e /up", "--health-startup-interval", "50ms")
+    engine.detached(*usual, *first, "--health-startup-success", "2", engine.image, "sleep", "1000", name="slow")
+    engine.ok("exec", "slow", "sh", "-c", "until grep -q first /log; do usleep 10000; done; ! grep usual /log")
+    assert engine.inspect("slow")["State"]["Health"]["Status"] == "starting"
+    engine.ok("exec", "slow", "touch", "/up")
+    engine.ok("wait", "--condition", "healthy", "slow")
+    log = engine.ok("exec", "slow", "cat", "/log").split()
+    assert log[log.index("usual") - 2 :][:3] == ["first", "first", "usual"]
+    assert "first" not in log[log.index("usual") :]
+    assert engine.inspect("slow")["Config"]["StartupHealthCheck"]["Successes"] == 2
+    failing = ("--health-startup-cmd", "false", "--health-startup-interval", "50ms", "--health-startup-retries", "2")
+    words = ("-v", "ups:/ups", engine.image, "sh", "-c", "echo up >>/ups/times; exec sleep 1000")
+    engine.detached(*usual, *failing, *words, name="never")
+    twice = "until test $(wc -l </ups/times) -ge 2; do usleep 20000; done"
+    engine.ok("run", "--rm", "-v", "ups:/ups", engine.image, "sh", "-c", twice)
+
+
+def test_the_execution_domain(engine: Engine) -> None:
+    assert engine.run("--personality", "LINUX32", engine.image, "uname", "-m").stdout in ("i686\n", "armv8l\n")
+    assert engine.run("--personality", "BSD", engine.image, "true").status == 125
+
+
 def test_exec(engine: Engine) -> None:
     engine.detached("-e", "A=1", "-w", "/tmp", engine.image, "sleep", "1000", name="box")
     said = engine(

@@ -40,7 +40,6 @@ _REFUSED = {
     "mac_address": "only a network with a name has one, and there are none yet",
     "network_alias": "only a network with a name has them, and there are none yet",
     "device_cgroup_rule": "an ordinary user cannot allow devices: give one with --device",
-    "personality": "it is not among what a container keeps; use setarch(8) in it",
 }
 
 
@@ -207,6 +206,7 @@ def _record(given: Given, image: Given) -> ContainerRecord:
         read_only=bool(given.get("read_only")),
         read_only_tmpfs=_is_on(given.get("read_only_tmpfs") or "true"),
         shm_size=sizes.bytes_of(given.get("shm_size") or "65536000", "--shm-size"),
+        personality=_personality(given.get("personality") or ""),
         umask=process_options.umask(given.get("umask") or "0022"),
         time_zone=given.get("tz") or "",
         oom_score=resource_options.optional_integer(given.get("oom_score_adj") or "", "--oom-score-adj", -1000, 1000),
@@ -369,6 +369,12 @@ def _runtime(name: str) -> str:
     from rootless import oci_runtime
 
     return oci_runtime.find(name)
+
+
+def _personality(text: str) -> str:
+    if text not in ("", "LINUX", "LINUX32"):
+        raise UsageError(f'--personality takes LINUX or LINUX32, not "{text}"')
+    return text
 
 
 def _sd_notify(text: str) -> str:

@@ -286,6 +286,15 @@ def _config(container: ContainerRecord) -> dict[str, Any]:
         found["Timezone"] = container.time_zone
     if container.health is not None:
         found["Healthcheck"] = _health_config(container.health)
+        startup = container.health.startup
+        if startup is not None:
+            found["StartupHealthCheck"] = {
+                "Test": list(startup.test),
+                "Interval": int(startup.interval * 10**9),
+                "Timeout": int(startup.timeout * 10**9),
+                "Retries": startup.retries,
+                "Successes": startup.success,
+            }
     return found
 
 

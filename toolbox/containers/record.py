@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from rootless import json_text
 from rootless.errors import InvalidDocument
-from rootless.monitor_plan import Health, Log, Restart
+from rootless.monitor_plan import Health, Log, Restart, Startup
 from rootless.record import record, replace, values_of
 
 TYPE_CHECKING = False
@@ -160,6 +160,7 @@ class ContainerRecord:
     read_only: bool = False
     read_only_tmpfs: bool = True
     shm_size: int = 65536000
+    personality: str = ""
     umask: int = 0o022
     time_zone: str = ""
     oom_score: int | None = None
@@ -193,6 +194,7 @@ _NESTED: dict[str, Any] = {
     "log": Log,
     "restart": Restart,
     "health": Health,
+    "startup": Startup,
 }
 _NESTED_LISTS: dict[str, Any] = {"mounts": Mount, "publish": Port, "limits": Limit, "devices": Device}
 

@@ -224,6 +224,8 @@ def _linux(container: ContainerRecord, network: Running) -> dict[str, Any]:
         linux["seccomp"] = json_text.parse(security.seccomp, "the seccomp profile")
     elif not security.privileged and security.seccomp != "unconfined":
         linux["seccomp"] = seccomp_default.default_profile(held, os.uname().machine)
+    if container.personality:
+        linux["personality"] = {"domain": container.personality}
     if container.ids.mode == "maps":
         linux["namespaces"].append({"type": "user"})
         for key, ranges in (("uidMappings", container.ids.uids), ("gidMappings", container.ids.gids)):
