@@ -58,7 +58,6 @@ _STEADY = 10.0
 
 def main(plan: Plan, callbacks: Callbacks, caller: _socket.socket, network: int = -1) -> int:
     """Be the monitor; returns its exit status. See `monitor_spawn`; `network` is a namespace made for it, or -1."""
-    os.setsid()
     kernel.set_process_name(b"ptb-monitor")
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)

@@ -48,7 +48,8 @@ def fork(
     load: Callable[[], None],
     joined: int | None = None,
 ) -> Waiting:
-    """Fork a process that calls `monitor` with its end of a connection (see `attachment`) in a mount namespace of its own.
+    """Fork a process that calls `monitor` with its end of a connection (see `attachment`), in a session and a mount namespace
+    of its own.
 
     It is in a new user namespace with `maps`, or, with `joined`, a pidfd, in that of that process, whose other namespaces
     a container can share only so. `load` imports what it needs. The caller has one thread. Raises HostUnfit where there
@@ -56,14 +57,22 @@ def fork(
     """
     here, there = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
 
+    def prepare() -> None:
+        os.setsid()  # what is typed at the caller's terminal is for the caller
+        load()
+
     def child() -> int:
         here.close()
         return monitor(there)
 
+    def child_of_another() -> int:
+        prepare()
+        return child()
+
     try:
         if joined is not None:
-            return Waiting(here, userns.fork_joined(joined, child, flags=kernel.CLONE_NEWNS), None)
-        begun = userns.begin_fork(who, maps, child, flags=kernel.CLONE_NEWNS, meanwhile=load)
+            return Waiting(here, userns.fork_joined(joined, child_of_another, flags=kernel.CLONE_NEWNS), None)
+        begun = userns.begin_fork(who, maps, child, flags=kernel.CLONE_NEWNS, meanwhile=prepare)
         return Waiting(here, begun.pid, begun)
     except BaseException:
         here.close()

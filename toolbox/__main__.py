@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import sys
 
 from rootless import system as os
@@ -30,6 +31,8 @@ def main() -> NoReturn:
     """Run the command that was typed and end the process with its status."""
     arguments = sys.argv[1:]
     debug = False
+    if _signal.getsignal(_signal.SIGINT) == _signal.SIG_DFL:
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
     try:
         arguments, general = _take_general(arguments)
         debug = "--debug" in general

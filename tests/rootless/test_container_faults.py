@@ -157,3 +157,24 @@ def test_an_exec_that_outlives_nothing(engine: Engine) -> None:
     assert process.stdout.readline() == "in\n"
     engine.ok("rm", "-f", "-t", "0", "box")
     assert process.wait(60) == 137
+
+
+@pytest.mark.parametrize("options", [["--rm"], ["--rm", "-d"], []], ids=["attached", "detached", "kept"])
+@pytest.mark.parametrize("milliseconds", range(10, 130, 15))
+def test_run_interrupted_at_any_moment(engine: Engine, options: list[str], milliseconds: int) -> None:
+    """Ctrl-C goes to every process of the terminal's foreground: nothing is left that was to be removed, nothing runs that
+    was not to go on alone."""
+    script = "trap 'exit 3' INT; sleep 1000 & wait"
+    process = engine.account.start(
+        "run", *options, "--name", "box", "--network", "none", engine.image, "sh", "-c", script
+    )
+    try:
+        process.wait(milliseconds / 1000)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGINT)
+    status = process.wait(60)
+    left = engine.ok("ps", "-a", "--format", "{{.Names}} {{.State}}").split()
+    if "-d" in options and status == 0:
+        assert left == ["box", "running"]
+    else:
+        assert left in ([], ["box", "created"], ["box", "exited"]) if not options else left == []

@@ -126,12 +126,21 @@ def _add(given: Given, image: Given) -> ContainerRecord:
         older = store.find(container.name) if shared_names.id_of(container.name) else None
         if older is not None:
             remove.remove_one(older, force=True, seconds=0)
-    os.close(store.add(container))
-    events.note("container", "create", container.id, container.name, Image=container.image, Attributes=container.labels)
-    path = given.get("cidfile") or ""
-    if path:
-        with open(path, "x", encoding="ascii") as stream:
-            stream.write(container.id)
+    held = store.add(container)
+    try:
+        events.note(
+            "container", "create", container.id, container.name, Image=container.image, Attributes=container.labels
+        )
+        path = given.get("cidfile") or ""
+        if path:
+            with open(path, "x", encoding="ascii") as stream:
+                stream.write(container.id)
+    except BaseException:
+        shared_names.release(container.name)
+        store.forget(container.id)
+        raise
+    finally:
+        os.close(held)
     return container
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from rootless.attach_client import End
     from rootless.monitor_spawn import Waiting
 
+_ENDING = frozenset((1, 2, 15))
+"""HUP, INT, TERM."""
+
 DETACH_KEYS = b"\x10\x11"
 """ctrl-p ctrl-q, as docker and podman have it."""
 
@@ -45,6 +48,9 @@ def attached(
         attachment.tell(connection, attachment.ATTACH)
         attachment.tell(connection, attachment.GO)
         start.await_running(container, connection)
+        if signals is not None and not _ENDING.isdisjoint(signals.pending):
+            # Who interrupts what has not begun does not want it; its first process could not have heard of that yet.
+            attachment.tell(connection, attachment.STOP, b"9,0")
     finally:
         os.close(held)
     return finish(container, follow(container, connection, stdin, detach_keys, signals, outputs))
@@ -127,6 +133,10 @@ def run(given: dict[str, Any], waiting: Waiting | None) -> int:
             waiting=waiting,
             preserved=given.get("preserve_fds") or 0,
         )
+    except BaseException:
+        if container.remove:
+            _remove_unstarted(container)
+        raise
     finally:
         if given.get("rmi") and not given.get("detach"):
             _remove_image(container)
@@ -149,6 +159,17 @@ def _streams(given: dict[str, Any], container: ContainerRecord) -> tuple[bool, b
     if not wanted:
         return True, True, True
     return "stdin" in wanted, "stdout" in wanted, "stderr" in wanted
+
+
+def _remove_unstarted(container: ContainerRecord) -> None:
+    """What --rm means for a container whose start failed or was interrupted; its monitor may have done it already."""
+    from toolbox.containers import remove
+
+    if store.status(container).state == "created":
+        try:
+            remove.remove_one(container, force=True, with_volumes=True, seconds=0)
+        except PtbError:
+            return  # what went wrong first is what must be told
 
 
 def _remove_image(container: ContainerRecord) -> None:
