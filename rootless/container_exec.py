@@ -10,6 +10,7 @@ import _signal  # type: ignore[import-not-found]
 import _socket
 
 from rootless import channel, kernel, process, procfs, starting
+from rootless import spec as spec_module
 from rootless import state as state_module
 from rootless import system as os
 from rootless.errors import InUse, KernelError, PtbError
@@ -208,5 +209,4 @@ def _run(
 
 def process_of(spec: Spec, **changes: object) -> Process:
     """The container's own process with some fields changed, which is what `exec` without --process starts from."""
-    assert spec.process is not None  # noqa: S101 # create refuses a container without one
-    return replace(spec.process, **{"terminal": False, "console_size": None, **changes})
+    return replace(spec.process or spec_module.no_process(), **{"terminal": False, "console_size": None, **changes})

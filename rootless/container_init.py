@@ -22,7 +22,7 @@ import _socket
 
 from rootless import channel, hooks, json_text, kernel, paths, process, procfs, rootfs, starting, tty
 from rootless import system as os
-from rootless.errors import CommandNotRunnable, KernelError, PtbError
+from rootless.errors import CommandNotRunnable, InvalidDocument, KernelError, PtbError
 from rootless.network.namespace import bring_loopback_up
 from rootless.record import replace
 
@@ -47,6 +47,8 @@ def run(setup: Setup, parent: Channel) -> NoReturn:
         parent.close()
         teller = _await_start(setup.listener, proc_fd)
         os.close(root_fd)
+        if setup.spec.process is None:
+            raise InvalidDocument("process is missing in the configuration: there is nothing to start")
         hooks.run_all("startContainer", setup.spec.hooks["startContainer"], state | {"status": "created"}, {})
         _execute(setup, proc_fd, state)
     except (PtbError, OSError) as error:
@@ -88,12 +90,13 @@ def _build(setup: Setup, parent: Channel) -> tuple[dict[str, object], int, int]:
     procfs.set_sysctls(proc_fd, spec.linux.sysctl)
     root_fd = rootfs.attach_root(spec, point)
     kernels, late = rootfs.mount_all(root_fd, spec, setup.bundle, setup.prepared)
-    if rootfs.has_own_dev(spec):
+    own_dev = rootfs.has_own_dev(root_fd, spec)
+    if own_dev:
         rootfs.make_devices(root_fd, spec, setup.nodes, bind="user" in spec.linux.namespaces)
     os.close(paths.make_directories(root_fd, setup.process.directory, how=paths.ACROSS_MOUNTS))
     if setup.process.terminal:
         slave = tty.hand_over(root_fd, setup.process, setup.console, parent)
-        if rootfs.has_own_dev(spec):
+        if own_dev:
             rootfs.attach_console(root_fd, slave)
         tty.take(slave)
     if spec.hooks["prestart"] or spec.hooks["createRuntime"]:
@@ -104,7 +107,8 @@ def _build(setup: Setup, parent: Channel) -> tuple[dict[str, object], int, int]:
     for fd in (null, *kernels.values()):
         os.close(fd)
     rootfs.enter(root_fd, spec.linux.rootfs_propagation, pivot=setup.pivot)
-    _check_command(setup.process)
+    if spec.process is not None:
+        _check_command(spec.process)
     return state, root_fd, proc_fd
 
 

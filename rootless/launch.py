@@ -106,9 +106,7 @@ def create(request: Request) -> Created:
     path = request.config if request.config.startswith("/") else f"{request.bundle}/{request.config}"
     text, document = spec_module.load(path)
     spec = _without_vain_label(_with_user_namespace(spec_module.read_spec(document)))
-    if spec.process is None:
-        raise InvalidDocument(f"{path}: process is missing")
-    process = _with_listened_descriptors(spec.process)
+    process = _with_listened_descriptors(spec.process or spec_module.no_process())
     _check_security_modules(process)
     capabilities.warn_of_unknown(process.capabilities)
     preserved = request.preserve_fds + int(os.environ.get("LISTEN_FDS", "0"))

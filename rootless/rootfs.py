@@ -117,12 +117,20 @@ def _lies_in(path: str, directory: str) -> bool:
     return directory == "/" or path == directory or path.startswith(directory + "/")
 
 
-def has_own_dev(spec: Spec) -> bool:
-    """Whether /dev is the container's to fill, and not the host's: bound, or a devtmpfs, of which there is only one."""
+def has_own_dev(root_fd: int, spec: Spec) -> bool:
+    """Whether /dev is the container's to fill, and not the host's: bound, a devtmpfs, of which there is only one, or the
+    root file system's own where that is the host's."""
     for mount in spec.mounts:
         if mount.destination.rstrip("/") == "/dev":
             return not mount.is_bind and mount.type != "devtmpfs"
-    return True
+    try:
+        fd = paths.open_in(root_fd, "/dev", os.O_PATH, how=paths.ACROSS_MOUNTS)
+        host = os.stat("/dev")
+    except OSError:
+        return True
+    own = os.fstat(fd)
+    os.close(fd)
+    return (own.st_dev, own.st_ino) != (host.st_dev, host.st_ino)
 
 
 def make_devices(root_fd: int, spec: Spec, nodes: dict[str, int], *, bind: bool) -> None:

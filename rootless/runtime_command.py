@@ -198,8 +198,7 @@ def _exec_process(spec: Spec, values: Values, command: list[str]) -> Process:
         return spec_module.read_process(document, f"{path}: ")
     if not command:
         raise UsageError("exec: a command is missing", hint="or give the process with --process FILE")
-    assert spec.process is not None  # noqa: S101 # create refuses a container without one
-    own = spec.process
+    own = spec.process or spec_module.no_process()
     changes: Values = {"arguments": tuple(command), "terminal": bool(values.get("tty"))}
     changes["environment"] = (*own.environment, *values.get("env", ()))
     if values.get("cwd"):

@@ -298,6 +298,11 @@ def read_process(document: dict[str, Any], where: str = "process.") -> Process:
     )
 
 
+def no_process() -> Process:
+    """What stands for the process until `start`, which must fail without one, where `create` must not (config.md, Process)."""
+    return read_process({"args": ["/"], "cwd": "/"})
+
+
 def _capabilities(document: dict[str, Any], where: str) -> dict[str, tuple[str, ...]]:
     found = _get(document, "capabilities", dict, {}, where)
     return {name: _strings(found, name, f"{where}capabilities.") for name in CAPABILITY_SETS}

@@ -115,3 +115,44 @@ def test_a_limit_of_a_controller_that_users_are_not_given(scoped, of_root):
     assert file.read_text() == expected
     scoped("delete", "--force", "slow", check=True)
     assert not file.exists()
+
+
+def test_devices_in_a_user_namespace(scoped, of_root):
+    """Nobody may make nodes inside, so they are made outside, with the owner and the mode that were asked for."""
+    of_root.linux["namespaces"].append({"type": "user"})
+    of_root.linux["uidMappings"] = of_root.linux["gidMappings"] = [{"containerID": 0, "hostID": 200000, "size": 65536}]
+    node = {"path": "/dev/deep/zeros", "type": "c", "major": 1, "minor": 5, "fileMode": 0o640, "uid": 10, "gid": 11}
+    of_root.linux["devices"] = [node]
+    script = "stat -c '%a %u:%g %t:%T' /dev/deep/zeros; busybox head -c 3 /dev/deep/zeros | busybox wc -c"
+    assert scoped.run(of_root.shell(script), check=True).stdout.split() == ["640", "10:11", "1:5", "3"]
+    node["uid"] = 70000
+    refused = scoped.run(of_root)
+    assert refused.returncode == 1
+    assert 'the owner 70000 of "/dev/deep/zeros" is not among' in refused.stderr
+
+
+def test_a_user_namespace_without_maps_has_all_ids(scoped, of_root):
+    of_root.linux["namespaces"].append({"type": "user"})
+    said = scoped.run(of_root.command("cat", "/proc/self/uid_map"), check=True).stdout
+    assert said.split() == ["0", "0", str((1 << 32) - 1)]
+
+
+@pytest.mark.parametrize("shared", ["/dev", "/"])
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_host_s_devices_are_left_alone(scoped, of_root, shared, terminal):
+    """A container that has the host's /dev, bound or with all of the host as its root, is given none of its own there."""
+    names = sorted(os.listdir("/dev"))
+    before = [os.lstat(f"/dev/{name}") for name in names]
+    if shared == "/":
+        of_root.spec["root"] = {"path": "/", "readonly": False}
+        of_root.spec["mounts"] = [mount for mount in of_root.spec["mounts"] if mount["destination"] == "/proc"]
+    else:
+        of_root.spec["mounts"] = [mount for mount in of_root.spec["mounts"] if "/dev" not in mount["destination"]]
+        of_root.mount("/dev", "/dev")
+    of_root.spec["process"]["terminal"] = terminal
+    scoped.run(of_root.command("/bin/true"), check=True)
+    after = [os.lstat(f"/dev/{name}") for name in sorted(os.listdir("/dev"))]
+    assert [(entry.st_ino, entry.st_mode, entry.st_rdev) for entry in after] == [
+        (entry.st_ino, entry.st_mode, entry.st_rdev) for entry in before
+    ]
+    assert os.lstat("/dev/ptmx").st_rdev == os.makedev(5, 2)

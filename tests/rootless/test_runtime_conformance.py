@@ -122,6 +122,21 @@ def test_exec_in_a_container_that_waits_to_be_started(runtime, bundle):
     assert runtime("exec", "one", "readlink", "/proc/1/exe", check=True).stdout == "/bin/busybox\n"
 
 
+def test_a_process_is_needed_only_to_start(runtime, bundle):
+    """config.md, Process: required when `start` is called."""
+    process = bundle.spec.pop("process")
+    runtime("create", "one", bundle=bundle, check=True)
+    assert runtime.state("one")["status"] == "created"
+    assert runtime("exec", "one", "/bin/echo", "inside", check=True).stdout == "inside\n"
+    started = runtime("start", "one")
+    assert started.returncode == 1
+    assert "process is missing in the configuration" in started.stderr
+    runtime("delete", "--force", "one", check=True)
+    assert runtime("exec", "one", "true").returncode == 1
+    bundle.spec["process"] = process
+    assert runtime.run(bundle.command("true")).returncode == 0
+
+
 def test_a_mount_point_is_made_where_a_dangling_link_points(runtime, bundle, tmp_path):
     """/etc/resolv.conf of an image is often a link into a /run that only a booted system fills."""
     (tmp_path / "file").write_text("mounted\n")
