@@ -164,10 +164,9 @@ def test_an_exec_that_outlives_nothing(engine: Engine) -> None:
 def test_run_interrupted_at_any_moment(engine: Engine, options: list[str], milliseconds: int) -> None:
     """Ctrl-C goes to every process of the terminal's foreground: nothing is left that was to be removed, nothing runs that
     was not to go on alone."""
-    script = "trap 'exit 3' INT; sleep 1000 & wait"
-    process = engine.account.start(
-        "run", *options, "--name", "box", "--network", "none", engine.image, "sh", "-c", script
-    )
+    # With an init, since a first process that has not said yet what INT does to it would not hear of it.
+    words = ("run", *options, "--init", "--name", "box", "--network", "none", engine.image, "sleep", "1000")
+    process = engine.account.start(*words)
     try:
         process.wait(milliseconds / 1000)
     except subprocess.TimeoutExpired:
