@@ -6,6 +6,7 @@ is raised.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import sys
 
 from rootless import attachment, signals
@@ -53,6 +54,8 @@ def start(container: ContainerRecord) -> None:
 
     if store.status(container).state not in ("running", "restarting"):
         run.detached(container)
+        if _signal.getsignal(_signal.SIGINT) != _signal.SIG_IGN:
+            _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 
 
 def ask_to_stop(container: ContainerRecord, *, signal: str = "", seconds: float | None = None) -> _socket.socket | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import _socket
 
 from rootless import attachment
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rootless.attach_client import End
     from rootless.monitor_spawn import Waiting
 
+_AT_ONCE = b"9,0"
 _ENDING = frozenset((1, 2, 15))
 """HUP, INT, TERM."""
 
@@ -50,7 +52,7 @@ def attached(
         start.await_running(container, connection)
         if signals is not None and not _ENDING.isdisjoint(signals.pending):
             # Who interrupts what has not begun does not want it; its first process could not have heard of that yet.
-            attachment.tell(connection, attachment.STOP, b"9,0")
+            attachment.tell(connection, attachment.STOP, _AT_ONCE)
     finally:
         os.close(held)
     return finish(container, follow(container, connection, stdin, detach_keys, signals, outputs))
@@ -89,15 +91,38 @@ def finish(container: ContainerRecord, end: End) -> int:
 
 
 def detached(container: ContainerRecord, waiting: Waiting | None = None, preserved: int = 0) -> None:
-    """Start the container and leave it to its monitor. Raises PtbError."""
+    """Start the container and leave it to its monitor. Raises PtbError, and KeyboardInterrupt once it has ended again.
+
+    Afterwards an interrupt does nothing: the container goes on and the caller has only to say so.
+    """
     held = store.lock(container)
+    interrupts = _note_interrupts()
     try:
         connection = start.begin(container, waiting, preserved)
         attachment.tell(connection, attachment.GO)
         start.await_running(container, connection)
+        if interrupts:
+            attachment.tell(connection, attachment.STOP, _AT_ONCE)
+            while attachment.hear(connection)[0] not in (attachment.EXIT, b""):
+                pass
+            raise KeyboardInterrupt
         connection.close()
     finally:
         os.close(held)
+
+
+def _note_interrupts() -> list[int]:
+    """The interrupts from now on; the second one raises KeyboardInterrupt."""
+    noted: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        if noted:
+            raise KeyboardInterrupt
+        noted.append(number)
+
+    if _signal.getsignal(_signal.SIGINT) != _signal.SIG_IGN:
+        _signal.signal(_signal.SIGINT, note)
+    return noted
 
 
 def run(given: dict[str, Any], waiting: Waiting | None) -> int:
