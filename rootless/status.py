@@ -13,6 +13,7 @@ from rootless.errors import InvalidDocument
 from rootless.record import record, replace, values_of
 
 _FILE = "status.json"
+_ENOSPC = 28
 
 
 @record
@@ -79,12 +80,28 @@ class Status:
     def save(self, directory: str) -> None:
         """Write it to the container's directory; a full disk, or a directory that is gone, is not the container's end."""
         temporary = f"{directory}/.{_FILE}.{os.getpid()}"
+        text = json_text.dump(values_of(self)).encode(errors="surrogateescape")
         try:
-            with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as stream:
-                stream.write(json_text.dump(values_of(self)))
-            os.rename(temporary, f"{directory}/{_FILE}")
+            try:
+                _write(temporary, os.O_CREAT | os.O_TRUNC, text)
+                os.rename(temporary, f"{directory}/{_FILE}")
+            except OSError as error:
+                if error.errno != _ENOSPC:
+                    raise
+                os.unlink(temporary)
+                # What is there takes up a block already; JSON bears blanks at its end.
+                size = os.stat(f"{directory}/{_FILE}").st_size
+                _write(f"{directory}/{_FILE}", 0, text.ljust(size))
         except OSError:
             return
+
+
+def _write(path: str, flags: int, text: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o600)
+    try:
+        os.write(fd, text)
+    finally:
+        os.close(fd)
 
 
 CREATED = Status("created")

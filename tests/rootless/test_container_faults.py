@@ -8,9 +8,11 @@ import shutil
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from tests.rootless import environment
 from tests.rootless.containers import Engine, await_end, helpers_of
 
 
@@ -177,3 +179,40 @@ def test_run_interrupted_at_any_moment(engine: Engine, options: list[str], milli
         assert left == ["box", "running"]
     else:
         assert left in ([], ["box", "created"], ["box", "exited"]) if not options else left == []
+
+
+def test_a_full_disk(engine: Engine) -> None:
+    place = os.environ.get("PTB_TEST_DISK")
+    if not place:
+        pytest.skip("PTB_TEST_DISK, a small file system to fill, is not set")
+    account = environment.make(Path(place) / "full")
+    full = Engine(account, engine.image)
+    try:
+        full.ok("pull", "-q", engine.image)
+        full.detached(engine.image, "sleep", "1000", name="box")
+        filling = Path(place) / "filling"
+        with pytest.raises(OSError, match="No space left"), filling.open("wb", buffering=0) as stream:
+            while True:
+                stream.write(bytes(65536))
+        for command in (
+            ("run", "--rm", "--network", "none", engine.image, "true"),
+            ("create", "--name", "other", engine.image, "true"),
+            ("cp", "/bin/busybox", "box:/copied"),
+            ("commit", "box", "image"),
+        ):
+            refused = full(*command)
+            assert (refused.status, "No space left on device" in refused.stderr) == (125, True), command
+        assert full.ok("ps", "-a", "--format", "{{.Names}} {{.State}}") == "box running\n"
+        assert [path.name for path in account.boxes.iterdir()] == [full.inspect("box")["Id"]]
+        full.ok("stop", "-t", "0", "box")
+        assert full.state("box") == "exited"
+        full.ok("start", "box")
+        assert full.state("box") == "running"
+        filling.unlink()
+        assert full.run(engine.image, "echo", "works").stdout == "works\n"
+        full.ok("commit", "-q", "box", "image")
+    finally:
+        (Path(place) / "filling").unlink(missing_ok=True)
+        full.ok("rm", "-af", "-t", "0")
+        full.ok("rmi", "-af")
+        shutil.rmtree(account.home)

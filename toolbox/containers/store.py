@@ -18,7 +18,7 @@ import fcntl
 
 from rootless import status as status_module
 from rootless import system as os
-from rootless.errors import NotFound, UsageError
+from rootless.errors import NotFound, PtbError, UsageError
 from toolbox import names, paths
 from toolbox.containers import record
 from toolbox.containers.record import ContainerRecord
@@ -26,6 +26,9 @@ from toolbox.containers.record import ContainerRecord
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.status import Status
+
+
+_ENOSPC = 28
 
 
 def directory(identity: str) -> str:
@@ -124,7 +127,6 @@ def status(container: ContainerRecord) -> Status:
 def is_paused(container: ContainerRecord) -> bool:
     """Whether the container is frozen."""
     from rootless import state
-    from rootless.errors import PtbError
 
     try:
         return state.status(runtime_root(), state.read(runtime_root(), container.id)) == "paused"
@@ -149,7 +151,10 @@ def add(container: ContainerRecord) -> int:
     Whatever fails, nothing of the container is left.
     """
     place = directory(container.id)
-    os.makedirs(place, mode=0o700)
+    try:
+        os.makedirs(place, mode=0o700)
+    except OSError as error:
+        raise _unwritable(container, error) from error
     held = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     fcntl.flock(held, fcntl.LOCK_EX)
     try:
@@ -158,11 +163,18 @@ def add(container: ContainerRecord) -> int:
             os.chmod(f"{place}/{part}", mode)
         save(container)
         names.claim(container.name, container.id)
-    except BaseException:
+    except BaseException as error:
         forget(container.id)
         os.close(held)
+        if isinstance(error, OSError):
+            raise _unwritable(container, error) from error
         raise
     return held
+
+
+def _unwritable(container: ContainerRecord, error: OSError) -> PtbError:
+    hint = "free some space: ptb container prune, ptb rmi" if error.errno == _ENOSPC else None
+    return PtbError(f'container "{container.name}" cannot be kept: {os.strerror(error.errno or 0)}', hint=hint)
 
 
 def save(container: ContainerRecord) -> None:
