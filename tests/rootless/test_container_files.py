@@ -298,3 +298,19 @@ def test_namespaces_of_a_container_with_id_maps_are_its_own(engine: Engine) -> N
     engine.detached("--uidmap", "0:1:1000", engine.image, "sleep", "1000", name="box")
     refused = engine("run", "--rm", "--network", "container:box", engine.image, "true")
     assert (refused.status, "has id maps of its own" in refused.stderr) == (125, True)
+
+
+def test_copies_that_cannot_be_made_say_so(engine: Engine, box: str, tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(3 << 20))
+    engine.ok("cp", str(tmp_path / "large"), f"{box}:/large")
+    for source, target in (
+        (f"{tmp_path}/missing", f"{box}:/x"),
+        (f"{box}:/missing", f"{tmp_path}/x"),
+        (f"{box}:/large", f"{tmp_path}/missing/x"),
+        (f"{tmp_path}/large", f"{box}:/missing/x"),
+        (f"{box}:/missing", f"{box}:/x"),
+        (f"{box}:/large", f"{box}:/missing/x"),
+    ):
+        refused = engine("cp", source, target)
+        assert (refused.status, "missing" in refused.stderr) == (125, True), (source, target, refused.stderr)
+        assert "No such file" in refused.stderr

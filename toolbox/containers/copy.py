@@ -20,6 +20,8 @@ from toolbox.containers import filesystem, store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from io import FileIO
+    from typing import BinaryIO
 
     from toolbox.containers.record import ContainerRecord
 
@@ -47,14 +49,15 @@ def copy(source: str, target: str, *, archive: str, follow_link: bool, overwrite
     names_read, names_write = os.pipe()
 
     def pack(root: int) -> None:
-        os.close(read_end)
-        os.close(names_read)
-        _pack(asked, root, write_end, names_write, host=from_.container is None)
+        _close(read_end, names_read)
+        # Closed whatever happens: the other side waits for their ends.
+        with open(names_write, "wb") as names, open(write_end, "wb", buffering=_BLOCK) as pipe:
+            _pack(asked, root, pipe, names, host=from_.container is None)
 
     def unpack(root: int) -> None:
-        os.close(write_end)
-        os.close(names_write)
-        _unpack(asked, root, read_end, names_read, host=to.container is None)
+        _close(write_end, names_write)
+        with open(names_read, "rb") as names, open(read_end, "rb", buffering=0) as pipe:
+            _unpack(asked, root, pipe, names, host=to.container is None)
 
     if from_.container is None:
         assert to.container is not None  # noqa: S101 # checked above
@@ -102,15 +105,14 @@ def _on_host(task: Callable[[int], None]) -> None:
         os.close(root)
 
 
-def _pack(asked: _Asked, root: int, write_end: int, names_write: int, *, host: bool) -> None:
+def _pack(asked: _Asked, root: int, out: BinaryIO, names: BinaryIO, *, host: bool) -> None:
     """Write what is to be copied: first its kind and name, then the archive."""
     path = asked.source
     if host and path == "-":
-        os.write(names_write, b"archive\0")
-        os.close(names_write)
-        with open(write_end, "wb") as out:
-            while data := os.read(0, _BLOCK):
-                out.write(data)
+        names.write(b"archive\0")
+        names.close()
+        while data := os.read(0, _BLOCK):
+            out.write(data)
         return
     if host:
         path = os.path.abspath(path) + ("/." if path.endswith("/.") else "")
@@ -130,11 +132,10 @@ def _pack(asked: _Asked, root: int, write_end: int, names_write: int, *, host: b
         raise PtbError(f'"{asked.source}" is not a directory')
     base = os.path.basename(path.removesuffix("/.").rstrip("/"))
     kind = b"contents" if contents_only or not name else b"directory" if directory else b"file"
-    os.write(names_write, kind + b"\0" + os.fsencode(base or "root"))
-    os.close(names_write)
-    with open(write_end, "wb", buffering=_BLOCK) as stream:
-        tarwrite.write_one(parent, os.fsencode(name or "."), stream.write, name=os.fsencode(base or "root"))
-        tarwrite.end(stream.write)
+    names.write(kind + b"\0" + os.fsencode(base or "root"))
+    names.close()
+    tarwrite.write_one(parent, os.fsencode(name or "."), out.write, name=os.fsencode(base or "root"))
+    tarwrite.end(out.write)
     os.close(parent)
 
 
@@ -144,14 +145,12 @@ def _inside(root: int, fd: int) -> str:
     return os.readlink(f"/proc/self/fd/{fd}").removeprefix(top) or "/"
 
 
-def _unpack(asked: _Asked, root: int, read_end: int, names_read: int, *, host: bool) -> None:
-    with open(names_read, "rb") as stream:
-        kind, _nul, name = stream.read().partition(b"\0")
+def _unpack(asked: _Asked, root: int, archive: FileIO, names: BinaryIO, *, host: bool) -> None:
+    kind, _nul, name = names.read().partition(b"\0")
     if not kind:
-        os.close(read_end)
         return  # the other side says why
     if host and asked.target == "-":
-        _to_standard_output(read_end, os.fsdecode(name))
+        _to_standard_output(archive)
         return
     target = os.path.abspath(asked.target) if host else asked.target
     directory, new_name = _where(asked, root, target, kind, name)
@@ -164,8 +163,7 @@ def _unpack(asked: _Asked, root: int, read_end: int, names_read: int, *, host: b
             follow=not host,
             overwrite=asked.overwrite,
         )
-        with open(read_end, "rb", buffering=0) as archive:
-            extraction.everything(TarReader(lambda: _whole_block(archive.read)))
+        extraction.everything(TarReader(lambda: _whole_block(archive.read)))
     finally:
         os.close(directory)
 
@@ -207,10 +205,9 @@ def _where(asked: _Asked, root: int, target: str, kind: bytes, name: bytes) -> t
     return parent, os.fsencode(last)
 
 
-def _to_standard_output(read_end: int, name: str) -> None:
+def _to_standard_output(archive: FileIO) -> None:
     if sys.stdout.isatty():
         raise UsageError("an archive is nothing for a terminal", hint="redirect the output")
-    with open(read_end, "rb") as stream:
-        while data := stream.read(_BLOCK):
-            sys.stdout.buffer.write(data)
+    while data := archive.read(_BLOCK):
+        sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
