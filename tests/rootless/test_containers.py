@@ -138,7 +138,7 @@ def test_the_life_of_a_container(engine: Engine) -> None:
     pid = engine.pid("life")
     assert engine.ok("ps", "--format", "{{.Names}} {{.State}}") == "life running\n"
     assert engine.ok("exec", "life", "echo", "inside") == "inside\n"
-    assert engine("rm", "life").status == 125
+    assert (engine("rm", "life").status, engine("rm", "nothing").status) == (2, 1)
     assert engine.ok("restart", "-t", "0", identity[:12]) == "life\n"
     await_end(pid)
     assert engine.pid("life") not in (0, pid)
@@ -447,3 +447,13 @@ def test_a_record_of_a_later_version_is_read(engine: Engine) -> None:
     path.write_text(json.dumps(document))
     assert "box" in engine.ok("ps", "-a", "--format", "{{.Names}}")
     assert engine.ok("start", "box") == "box\n"
+
+
+def test_what_scripts_ask_of_a_missing_name_and_of_a_label(engine: Engine) -> None:
+    engine.ok("create", "--name", "box", "--label", "app=shop", engine.image, "true")
+    assert engine.ok("ps", "-a", "--format", '{{.Label "app"}}|{{.Label "none"}}') == "shop|\n"
+    asked = engine("inspect", "box", "nothing")
+    assert (asked.status, [found["Name"] for found in json.loads(asked.stdout)]) == (125, ["box"])
+    assert engine("inspect", "nothing").stdout.strip() == "[]"
+    assert engine("inspect", "-f", "{{.Name}}", "nothing").stdout == ""
+    assert (engine("volume", "rm", "nothing").status, engine("rm", "-f", "nothing").status) == (1, 0)

@@ -22,17 +22,19 @@ def remove(
     filters: LongFilter = None,
 ) -> int:
     """Remove containers or boxes, and everything that was changed in them; --all is every container and no box."""
-    from toolbox.containers import remove
+    from toolbox.containers import lifecycle, remove
 
-    return remove.remove(
-        names or [],
-        all=all,
-        force=force,
-        volumes=volumes,
-        ignore=ignore,
-        time=time,
-        latest=latest,
-        depend=depend,
-        cidfile=cidfile,
-        filters=filters,
+    return lifecycle.removal(
+        lambda: remove.remove(
+            names or [],
+            all=all,
+            force=force,
+            volumes=volumes,
+            ignore=ignore,
+            time=time,
+            latest=latest,
+            depend=depend,
+            cidfile=cidfile,
+            filters=filters,
+        )
     )

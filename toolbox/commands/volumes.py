@@ -74,9 +74,9 @@ def volume_rm(
     time: Time = "",
 ) -> int:
     """Remove volumes."""
-    from toolbox.containers import volume_verbs
+    from toolbox.containers import lifecycle, volume_verbs
 
-    return volume_verbs.remove(names or [], all=all, force=force, time=time)
+    return lifecycle.removal(lambda: volume_verbs.remove(names or [], all=all, force=force, time=time))
 
 
 def volume_prune(

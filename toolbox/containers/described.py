@@ -100,6 +100,7 @@ def row(container: ContainerRecord, *, whole: bool = False, size: bool = False) 
         "Names": container.name,
         "Labels": ",".join(f"{key}={value}" for key, value in sorted(container.labels.items())),
         "LabelMap": container.labels,
+        "Label": lambda name: container.labels.get(name, ""),
         "Mounts": ",".join(mounts),
         "Networks": container.network.mode,
         "Pid": status.pid,

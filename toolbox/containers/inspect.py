@@ -27,7 +27,17 @@ def show(names: list[str], *, format: str, latest: bool, size: bool, type: str) 
         names = [store.newest().id]
     if not names:
         raise UsageError("name what to inspect")
-    return _print([_found(name, type or "all", size=size) for name in names], format)
+    found, missing = [], None
+    for name in names:
+        try:
+            found.append(_found(name, type or "all", size=size))
+        except NotFound as error:
+            missing = missing or error
+    if found or not format or format == "json":
+        _print(found, format)  # as docker and podman do, what there is
+    if missing is not None:
+        raise missing
+    return 0
 
 
 def show_containers(names: list[str], *, format: str, latest: bool, size: bool) -> int:  # noqa: A002 - the option's name

@@ -12,7 +12,7 @@ import sys
 from rootless import attachment, signals
 from rootless import status as status_module
 from rootless import system as os
-from rootless.errors import InUse, PtbError
+from rootless.errors import InUse, NotFound, PtbError
 from toolbox.containers import events, store
 from toolbox.containers.record import ContainerRecord
 
@@ -41,6 +41,18 @@ def each(containers: list[ContainerRecord], work: Callable[[ContainerRecord], st
     if failed is not None:
         raise failed
     return 0
+
+
+def removal(work: Callable[[], int]) -> int:
+    """Do it with podman's exit statuses: 1 for something that does not exist, 2 for something in use (podman-rm(1))."""
+    try:
+        return work()
+    except NotFound as error:
+        error.exit_status = 1
+        raise
+    except InUse as error:
+        error.exit_status = 2
+        raise
 
 
 def monitor_of(container: ContainerRecord) -> _socket.socket | None:
