@@ -10,6 +10,7 @@ from __future__ import annotations
 from rootless import kernel, mount_options, paths
 from rootless import system as os
 from rootless.errors import KernelError, PtbError
+from rootless.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -182,6 +183,8 @@ def _new_file_system(root_fd: int, mount: spec.Mount, options: mount_options.Mou
     attributes = options.attributes | options.recursive_attributes
     if becomes_read_only(mount):
         attributes &= ~kernel.MOUNT_ATTR_RDONLY
+    if kind == "tmpfs" and "mode" not in dict(options.data):
+        options = replace(options, data=(*options.data, ("mode", _mode_of(root_fd, mount.destination))))
     try:
         fd = _fsmount(kind, mount, options, label, attributes)
     except OSError as error:
@@ -200,6 +203,14 @@ def _new_file_system(root_fd: int, mount: spec.Mount, options: mount_options.Mou
 
         tree_copy.copy_contents(root_fd, mount.destination, fd)
     return fd
+
+
+def _mode_of(root_fd: int, destination: str) -> str:
+    """The mode of the directory that a tmpfs covers, which it takes on as in runc and crun: /tmp stays everybody's."""
+    point = paths.make_directories(root_fd, destination, how=paths.ACROSS_MOUNTS)
+    mode = os.fstat(point).st_mode
+    os.close(point)
+    return f"{mode & 0o7777:o}"
 
 
 def _fsmount(kind: str, mount: spec.Mount, options: mount_options.MountOptions, label: str, attributes: int) -> int:

@@ -158,6 +158,16 @@ def test_a_link_is_copied_that_is_not_to_be_followed(runtime, bundle, tmp_path):
         assert runtime.run(bundle, check=True).stdout == "nowhere\n"
 
 
+def test_a_tmpfs_has_the_mode_of_what_it_covers(runtime, bundle):
+    """As in runc and crun, unless another is asked for."""
+    (bundle.rootfs / "tmp").chmod(0o1777)
+    (bundle.rootfs / "data").chmod(0o750)
+    for place, options in (("/tmp", []), ("/data", ["nosuid"]), ("/new", []), ("/etc", ["mode=711"])):
+        bundle.spec["mounts"].append({"destination": place, "type": "tmpfs", "options": options})
+    said = runtime.run(bundle.command("stat", "-c", "%a", "/tmp", "/data", "/new", "/etc"), check=True).stdout
+    assert said.split() == ["1777", "750", "755", "711"]
+
+
 def test_a_slash_after_a_device_s_path_means_nothing(runtime, bundle):
     bundle.linux["devices"] = [{"type": "c", "path": "/dev/full/", "major": 1, "minor": 7}]
     assert runtime.run(bundle.shell("test -c /dev/full && echo there"), check=True).stdout == "there\n"
