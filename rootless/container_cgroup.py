@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     Document = dict[str, Any]
 
 _REFUSED = (1, 13, 30)  # EPERM, EACCES, EROFS
+_SUBGROUP_ANNOTATION = "run.oci.systemd.subgroup"  # crun's
+_CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids", "hugetlb", "rdma", "misc")
 
 
 def plan(spec: Spec, identity: str, *, systemd: bool, disabled: bool) -> Document:
@@ -108,7 +110,10 @@ def enter(made: Document, spec: Spec, pid: int) -> Document:
             raise HostUnfit(
                 f"linux.resources.{_field_of(files)} needs a cgroup: {error.message}", hint=error.hint
             ) from error
-        made = {**made, "path": path}
+        below = spec.annotations.get(_SUBGROUP_ANNOTATION, "container")
+        made = {**made, "path": path, "below": below}
+        if below:
+            made = _enter_below(made, pid)
     cgroup = _cgroup(made)
     try:
         if made["manager"] == "cgroupfs":
@@ -124,6 +129,26 @@ def enter(made: Document, spec: Spec, pid: int) -> Document:
     if os.geteuid() == 0 and rules and spec.linux.namespaces.get("user") != "":
         _guard_devices(cgroup, rules)
     return made
+
+
+def _enter_below(made: Document, pid: int) -> Document:
+    """Put the process in a cgroup of its own below the scope's, with the scope's controllers, as crun does.
+
+    An engine reads there, once the container has ended, whether memory was why (conmon, memory.events). Systemd removes
+    a scope that is empty meanwhile: in eight runs of eight it was faster with the scope's own cgroup, in none with this.
+    """
+    outer = _cgroup(made)
+    inner = {**made, "path": f"{made['path']}/{made['below']}"}
+    directory = _cgroup(inner)
+    try:
+        os.mkdir(directory.path, 0o755)
+        cgroups.attach(directory, pid)
+    except (OSError, KernelError) as error:
+        if error.errno not in _REFUSED:
+            raise
+        return {**made, "below": ""}
+    cgroups.enable_controllers(outer.path, set(_CONTROLLERS))
+    return inner
 
 
 def _guard_devices(cgroup: cgroups.Cgroup, rules: list[Document]) -> None:
@@ -158,7 +183,8 @@ def attach(made: Document, pid: int, below: str = "") -> None:
             raise
         from rootless import systemd_scope
 
-        systemd_scope.attach_process(made["scope"], f"/{below}" if below else "", pid, user=made["user"])
+        inner = "".join(f"/{part}" for part in (made.get("below", ""), below) if part)
+        systemd_scope.attach_process(made["scope"], inner, pid, user=made["user"])
 
 
 def remove(made: Document) -> None:

@@ -48,10 +48,10 @@ def test_limits_bite(ptb, bundle):
 def test_a_scope_that_is_stopped_stops_its_container(ptb, bundle):
     ptb("run", "-d", "--name", "one", "--network", "none", "--rootfs", str(bundle.rootfs), "sleep", "1000")
     found = json.loads(ptb("inspect", "one").stdout)[0]
-    scope = cgroup_of(found["State"]["Pid"]).name
+    scope = cgroup_of(found["State"]["Pid"]).parent.name
     assert scope == f"ptb-{found['Id']}.scope"
     assert systemctl("is-active", scope) == "active"
-    assert found["State"]["CgroupPath"].endswith(scope)
+    assert found["State"]["CgroupPath"].endswith(f"{scope}/container")
     ptb("pause", "one")
     assert ptb("ps", "--format", "{{.Status}}").stdout.endswith("(Paused)\n")
     assert ptb("exec", "one", "true", check=False).returncode == 125

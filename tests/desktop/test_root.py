@@ -108,7 +108,7 @@ def test_a_limit_of_a_controller_that_users_are_not_given(scoped, of_root):
     limit = {"major": os.major(device), "minor": os.minor(device), "rate": 1 << 20}
     of_root.linux["resources"] = {"blockIO": {"throttleWriteBpsDevice": [limit]}}
     scoped("create", "slow", bundle=of_root.command("sleep", "1000"), check=True)
-    file = Path("/sys/fs/cgroup/system.slice/ptb-slow.scope/io.max")
+    file = Path("/sys/fs/cgroup/system.slice/ptb-slow.scope/container/io.max")
     expected = f"{os.major(device)}:{os.minor(device)} rbps=max wbps={1 << 20} riops=max wiops=max\n"
     assert file.read_text() == expected
     subprocess.run(["systemctl", "daemon-reload"], check=True)

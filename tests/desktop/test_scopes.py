@@ -58,7 +58,7 @@ def test_a_container_has_its_own_scope_with_its_limits(scoped, bundle):
     }
     pid = start(scoped, bundle, "own", resources=resources, path="user.slice:ptb:own")
     cgroup = cgroup_of(pid)
-    assert cgroup.name == "ptb-own.scope"
+    assert cgroup.parent.name == "ptb-own.scope"
     assert systemctl("is-active", "ptb-own.scope") == "active"
     assert systemctl("show", "-P", "Slice", "ptb-own.scope") == "user.slice"
     assert systemctl("show", "-P", "MemoryMax", "ptb-own.scope") == str(64 << 20)
@@ -203,7 +203,8 @@ def test_a_controller_that_is_not_delegated_is_named(scoped, bundle):
         bundle.linux["resources"] = resources
         refused = scoped.run(bundle.command("true"))
         assert refused.returncode == 1
-        assert f'"{controller}" controller' in refused.stderr
+        named = f'"{controller}" controller' if controller in known else f"controller `{controller}` is not available"
+        assert named in refused.stderr
         assert ("Delegate=" in refused.stderr) == (controller in known)
         assert list(scoped.root.iterdir()) == []
     assert systemctl("list-units", "--all", "--plain", "--no-legend", "ptb-*") == ""
@@ -273,6 +274,18 @@ def test_podman_keeps_a_container(podman, bundle):
     assert podman("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", identity) == "exited 5\n"
     assert podman("logs", identity) == "ready\n"
     podman("rm", identity)
+
+
+def test_podman_is_told_that_memory_was_why(podman, bundle):
+    """Systemd must not have removed by then what says so."""
+    hungry = ("busybox", "dd", "if=/dev/zero", "of=/dev/null", "bs=100M", "count=1")
+    told = []
+    for number in range(4):
+        name = f"hungry-{number}"
+        podman(*RUN, "--name", name, "--memory", "24m", "--rootfs", str(bundle.rootfs), *hungry, status=137)
+        told.append(podman("inspect", "--format", "{{.State.OOMKilled}}", name).strip())
+        podman("rm", name)
+    assert told == ["true"] * 4
 
 
 def test_podman_gives_a_terminal(podman, bundle, tmp_path):
