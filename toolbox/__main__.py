@@ -36,8 +36,10 @@ def main() -> NoReturn:
     try:
         arguments, general = _take_general(arguments)
         debug = "--debug" in general
-        status = run(arguments, runtime=general.get("--runtime", ""))
-        sys.stdout.flush()
+        try:
+            status = run(arguments, runtime=general.get("--runtime", ""))
+        finally:
+            sys.stdout.flush()  # what was said before something failed, too
     except PtbError as error:
         if debug:
             _traceback()
