@@ -79,7 +79,11 @@ def tell_failure(connection: _socket.socket, error: PtbError) -> None:
 def hear(connection: _socket.socket) -> tuple[bytes, bytes]:
     """The next (word, data); the word is empty when the other side is gone."""
     try:
-        message = connection.recv(LARGEST + 1)
+        try:
+            message = connection.recv(LARGEST + 1)
+        except ConnectionResetError:
+            # It went without having read everything; what it said before is still there (unix(7)).
+            message = connection.recv(LARGEST + 1)
     except OSError:
         return b"", b""
     return message[:1], message[1:]

@@ -37,9 +37,13 @@ class Channel:
     def receive(self) -> tuple[str, str, int]:
         """The next (word, text, descriptor or -1); the word is "" when the other end is gone. Raises what came as error."""
         try:
-            data, ancillary, _flags, _address = self._socket.recvmsg(_LARGEST, 64, _socket.MSG_CMSG_CLOEXEC)
+            data, ancillary = self._next()
         except ConnectionResetError:
-            return "", "", -1
+            try:
+                # It went without having read everything; what it said before is still there (unix(7)).
+                data, ancillary = self._next()
+            except ConnectionResetError:
+                return "", "", -1
         descriptor = -1
         for _level, _type, content in ancillary:
             descriptor = int.from_bytes(content[:4], sys.byteorder)
@@ -47,6 +51,10 @@ class Channel:
         if word == "error":
             raise _rebuild(text)
         return word, text, descriptor
+
+    def _next(self) -> tuple[bytes, list[tuple[int, int, bytes]]]:
+        data, ancillary, _flags, _address = self._socket.recvmsg(_LARGEST, 64, _socket.MSG_CMSG_CLOEXEC)
+        return data, ancillary
 
     def expect(self, wanted: str) -> str:
         """The text of the next message, which must be `wanted`. Raises PtbError."""

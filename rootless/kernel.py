@@ -283,7 +283,7 @@ def mount_setattr(
 def openat2(dirfd: int, path: str | bytes, flags: int, mode: int = 0, resolve: int = 0) -> int:
     """Open `path` below `dirfd` with the walk restricted by `resolve` (openat2(2)). Retries the EAGAIN of a race."""
     how = pack("QQQ", flags | os.O_CLOEXEC, mode, resolve)
-    attempts = 64
+    attempts = 1000  # any rename or mount on the machine is taken for a race while a path with ".." is walked
     while True:
         attempts -= 1
         try:

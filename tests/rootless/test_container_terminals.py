@@ -57,6 +57,7 @@ def test_a_shell_in_a_terminal(engine: Engine, terminal: Terminal) -> None:
     child.expect("20 50")
     child.sendline("echo rea''dy; sleep 1000")
     child.expect("ready")
+    engine.ok("exec", "t", "sh", "-c", "until ps | grep -q '[s]leep 1000'; do usleep 10000; done")
     child.sendcontrol("c")
     child.expect("# ")
     child.sendline("exit 4")
