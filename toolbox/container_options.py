@@ -112,7 +112,7 @@ Sort = Annotated[
     _option("--sort", "BY", "What to sort by."),
     Completes("words", ("command", "created", "id", "image", "names", "runningfor", "size", "status")),
 ]
-Squash = Annotated[bool, _option("--squash -s", None, "One layer only.")]
+Squash = Annotated[bool, _option("--squash -s", None, "One layer of everything, the image's own files included.")]
 StartAttach = Annotated[bool, _option("--attach -a", None, "Show its output until it ends.")]
 SignalOption = Annotated[str, _option("--signal -s", "SIGNAL", "Which signal."), Completes("signals")]
 Stream = Annotated[str, _option("--stream", "true,false", "Go on with what is to come, true by default."), SWITCH]

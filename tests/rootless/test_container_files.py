@@ -314,3 +314,12 @@ def test_copies_that_cannot_be_made_say_so(engine: Engine, box: str, tmp_path: P
         refused = engine("cp", source, target)
         assert (refused.status, "missing" in refused.stderr) == (125, True), (source, target, refused.stderr)
         assert "No such file" in refused.stderr
+
+
+def test_commit_of_everything_as_one_layer(engine: Engine, box: str) -> None:
+    engine.ok("commit", "-q", "--squash", box, "flat")
+    found = json.loads(engine.ok("inspect", "flat"))[0]
+    assert len(found["RootFS"]["Layers"]) == 1
+    assert len(json.loads(engine.ok("inspect", engine.image))[0]["RootFS"]["Layers"]) > 1
+    assert engine.run("flat", "cat", "/data/one", "/data/sub/two").stdout == "one\ntwo\n"
+    assert engine.run("flat", "stat", "-c", "%u:%g", "/bin/busybox").stdout == "0:0\n"

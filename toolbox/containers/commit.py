@@ -54,7 +54,9 @@ def commit(
     held = store.lock(container)
     try:
         with _held_still(container, pause.lower() not in ("false", "0", "f")), _keeping():
-            diff_id, size = _layer(container)
+            if squash:
+                base, layers = {**base, "rootfs": {"type": "layers", "diff_ids": []}, "history": []}, []
+            diff_id, size = _whole_layer(container) if squash else _layer(container)
             image_id = build.add(full, base, layers, diff_id, size, settings, media_type=media_type)
     finally:
         os.close(held)
@@ -85,6 +87,22 @@ def _layer(container: ContainerRecord) -> tuple[str, int]:
                 tarwrite.end(stream.write)
 
         userns.run_mapped(pack)
+
+    return build.make_layer(fill)
+
+
+def _whole_layer(container: ContainerRecord) -> tuple[str, int]:
+    """Everything that is in the container as one layer."""
+    from toolbox.containers import filesystem
+    from toolbox.images import build
+
+    def fill(pipe: int) -> None:
+        def pack(root: int) -> None:
+            with open(pipe, "wb", buffering=1 << 20, closefd=False) as stream:
+                tarwrite.write_tree(root, stream.write, one_file_system=True)
+                tarwrite.end(stream.write)
+
+        filesystem.visit(container, pack, with_mounts=False)
 
     return build.make_layer(fill)
 
