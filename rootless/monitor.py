@@ -176,6 +176,7 @@ class _Monitor:
                 self.restarts_in_a_row = 0
             self._back_off()
             if self.stopping:
+                self._save(self.status.not_again())
                 break
         self._finish()
         self.hub.say_goodbye(attachment.EXIT, str(self.status.exit_code).encode())

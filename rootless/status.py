@@ -77,6 +77,10 @@ class Status:
         """It waits to be started again."""
         return replace(self, state="restarting", restarts=times)
 
+    def not_again(self) -> Status:
+        """It was stopped while it waited for that."""
+        return replace(self, state="exited")
+
     def save(self, directory: str) -> None:
         """Write it to the container's directory; a full disk, or a directory that is gone, is not the container's end."""
         temporary = f"{directory}/.{_FILE}.{os.getpid()}"

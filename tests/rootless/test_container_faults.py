@@ -109,6 +109,17 @@ def test_an_interrupt_ends_what_is_in_the_foreground(engine: Engine) -> None:
     assert engine.ok("ps", "-aq") == ""
 
 
+def test_a_container_that_waits_to_be_started_again_is_stopped_and_removed(engine: Engine) -> None:
+    for verbs in (["stop", "-t", "0"], ["rm", "-f", "-t", "0"]):
+        engine.detached("--restart", "always", engine.image, "sh", "-c", "exit 3", name="box")
+        engine.ok("wait", "--condition", "restarting", "box")
+        engine.ok(*verbs, "box")
+        if verbs[0] == "stop":
+            assert engine.ok("ps", "-a", "--format", "{{.State}} {{.ExitCode}}") == "exited 3\n"
+            engine.ok("rm", "box")
+    assert engine.ok("ps", "-aq") == ""
+
+
 def test_after_a_reboot(engine: Engine) -> None:
     """The runtime directory is gone, and what the status file says of a process is of another boot."""
     engine.detached(engine.image, "sleep", "1000", name="box")
